@@ -1,0 +1,59 @@
+# `make` lists the targets. All of them work in .venv, which `make setup` builds.
+
+EXTRAS := tabular train-cpu train-gpu evaluate register flow
+READY := .venv/.ready
+UV := PATH="$$PATH:$(CURDIR)/.venv/bin" uv
+COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header
+
+# .venv holds bytecode, and what runs from here shall use it and write its own.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast check format docs lock bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## build .venv with all that is needed to run, test and develop
+
+$(READY): pyproject.toml requirements/dev.txt .ci/setup
+	@rm -f $@
+	@.ci/setup
+	@touch $@
+
+demo: setup ## take a small real data set from raw file to registered model, in demo/
+	@.venv/bin/evermodel example flights demo
+	@.venv/bin/evermodel run demo/flights.yaml
+
+test: setup ## run every test
+	.venv/bin/pytest
+
+test-fast: setup ## run the tests that need neither minutes nor Docker
+	.venv/bin/pytest -m "not slow and not docker"
+
+check: setup ## check format, rules, types, import layers and generated pages
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/python -m schemas.spec_docs --check
+
+format: setup ## format the code and mend what ruff can mend
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+docs: setup ## regenerate docs/spec.md
+	.venv/bin/python -m schemas.spec_docs
+
+lock: setup ## regenerate requirements/ from pyproject.toml; LOCK_FLAGS=--upgrade takes newer versions
+	$(COMPILE) --extra dev $(LOCK_FLAGS) --output-file requirements/dev.txt >/dev/null
+	set -e; for extra in $(EXTRAS); do rm -f requirements/$$extra.txt; $(COMPILE) --extra $$extra \
+		--constraints requirements/dev.txt --output-file requirements/$$extra.txt >/dev/null; done
+
+bench: setup ## measure speed and memory
+	.venv/bin/python -m benchmarks.run
+
+clean: ## remove .venv, caches and demo/; the workspace .evermodel/ stays
+	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find flows tasks schemas tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,85 @@
+"""What a spec asks of each stage."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from schemas.contract import Contract
+from schemas.spec import Source, Spec
+from schemas.stages import (
+    EncodeResult,
+    EvaluateRequest,
+    EvaluateResult,
+    IngestRequest,
+    IngestResult,
+    Input,
+    RegisterRequest,
+    TrainRequest,
+    TrainResult,
+)
+
+Champion = tuple[str, Input] | None
+"""The version that a challenger must beat, and its bundle."""
+
+
+def ingest_request(spec: Spec, workspace: str) -> IngestRequest:
+    """Return what ingest is asked to do."""
+    return IngestRequest(
+        workspace=workspace,
+        source=Source(**{name: getattr(spec.data, name) for name in Source.model_fields}),
+        contract=Contract.of(spec),
+        split=spec.split,
+        extra=spec.data.extra,
+        minimum_rows=spec.data.minimum_rows,
+        maximum_rejected=spec.data.maximum_rejected,
+    )
+
+
+def train_request(spec: Spec, workspace: str, ingest: IngestResult, encode: EncodeResult) -> TrainRequest:
+    """Return what train is asked to do."""
+    return TrainRequest(
+        workspace=workspace,
+        ingest=ingest.as_input,
+        encode=encode.as_input,
+        network=spec.network,
+        training=spec.training,
+    )
+
+
+def evaluate_request(
+    spec: Spec, workspace: str, ingest: IngestResult, train: TrainResult, champion: Champion
+) -> EvaluateRequest:
+    """Return what evaluate is asked to do."""
+    version, bundle = champion or (None, None)
+    return EvaluateRequest(
+        workspace=workspace,
+        name=spec.name,
+        ingest=ingest.as_input,
+        train=train.as_input,
+        champion=bundle,
+        champion_version=version,
+        evaluation=spec.evaluation,
+    )
+
+
+def register_request(
+    spec: Spec, workspace: str, ingest: IngestResult, train: TrainResult, evaluate: EvaluateResult, champion: Champion
+) -> RegisterRequest:
+    """Return what register is asked to do."""
+    return RegisterRequest(
+        workspace=workspace,
+        name=spec.name,
+        ingest=ingest.as_input,
+        train=train.as_input,
+        evaluate=evaluate.as_input,
+        champion_version=champion[0] if champion else None,
+        parameters=dict(_flat(spec.model_dump(mode="json", exclude={"columns": True, "data": {"path"}}))),
+    )
+
+
+def _flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of a tree under dotted names."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield from _flat(value, f"{prefix}.{name}" if prefix else name)
+    elif tree is not None:
+        yield prefix, tree

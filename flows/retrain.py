@@ -1,0 +1,129 @@
+"""The chain: ingest, encode, train, evaluate, register."""
+
+import importlib
+import time
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefect import Task, flow, task
+from prefect.context import TaskRunContext
+
+from flows.requests import evaluate_request, ingest_request, register_request, train_request
+from flows.runners import run_inline
+from schemas.errors import ResourceError
+from schemas.run import ModelVersion, RunResult, RunRows, StageRun
+from schemas.spec import Spec
+from schemas.stages import (
+    STAGES,
+    EncodeRequest,
+    EncodeResult,
+    EvaluateRequest,
+    EvaluateResult,
+    IngestRequest,
+    IngestResult,
+    Input,
+    RegisterRequest,
+    RegisterResult,
+    Request,
+    Result,
+    StageName,
+    TrainRequest,
+    TrainResult,
+)
+from tasks import bundle, stage
+from tasks.registry import Registry
+
+DEFAULT_WORKSPACE = ".evermodel"
+
+R = TypeVar("R", bound=Result)
+
+_NAMES: dict[type[Request], StageName] = {
+    IngestRequest: "ingest",
+    EncodeRequest: "encode",
+    TrainRequest: "train",
+    EvaluateRequest: "evaluate",
+    RegisterRequest: "register",
+}
+
+
+def _cache_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    return f"{parameters['stage']}-{parameters['run_key']}"
+
+
+def _run(stage: StageName, request: Request, run_key: str) -> Result:
+    """Run one stage; `run_key` is what Prefect caches by."""
+    return run_inline(stage, request)
+
+
+def _may_help(_task: Any, _run: Any, state: Any) -> bool:
+    """Retry what lies outside the run, such as a registry that does not answer; never what the data or spec decide."""
+    return isinstance(state.result(raise_on_failure=False), ResourceError)
+
+
+def _task(name: StageName) -> Task[..., Result]:
+    retries: dict[str, Any] = {}
+    if name == "register":
+        retries = {"retries": 3, "retry_delay_seconds": [1, 5, 25], "retry_condition_fn": _may_help}
+    return task(
+        _run, name=name, task_run_name=name, cache_key_fn=_cache_key, persist_result=True, result_serializer="json", **retries
+    )
+
+
+_TASKS = {name: _task(name) for name in STAGES}
+
+
+@flow(name="retrain", flow_run_name="{spec.name}")
+def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False) -> RunResult:
+    """Retrain a model: what a stage has published already for the same spec and data is used again.
+
+    Raises the stage's own EvermodelError when one fails. With `force` every stage runs anew.
+    """
+    chain = _Chain(workspace, force=force)
+    ingest = chain.run(IngestResult, ingest_request(spec, workspace))
+    encode = chain.run(EncodeResult, EncodeRequest(workspace=workspace, ingest=ingest.as_input))
+    train = chain.run(TrainResult, train_request(spec, workspace, ingest, encode))
+    champion = chain.champion(spec.name, train)
+    evaluate = chain.run(EvaluateResult, evaluate_request(spec, workspace, ingest, train, champion))
+    register = chain.run(RegisterResult, register_request(spec, workspace, ingest, train, evaluate, champion))
+    return RunResult(
+        run_key=register.run_key,
+        stages=chain.stages,
+        rows=RunRows.of(ingest.rows),
+        metrics=evaluate.metrics,
+        champion_metrics=evaluate.champion_metrics,
+        warnings=[*ingest.warnings, *encode.warnings],
+        model=ModelVersion(
+            name=register.name, version=register.version, promoted=register.promoted, reason=register.reason
+        ),
+        report=str(Path(evaluate.path) / "report.html"),
+    )
+
+
+class _Chain:
+    """Runs one stage after the other as Prefect tasks, and keeps account of them."""
+
+    def __init__(self, workspace: str, *, force: bool) -> None:
+        self._workspace, self._force = Path(workspace).absolute(), force
+        self._registry = Registry(workspace=self._workspace)
+        self.stages: dict[str, StageRun] = {}
+
+    def run(self, kind: type[R], request: Request) -> R:
+        """Run a stage, or take from Prefect's cache what stands there published."""
+        started = time.perf_counter()
+        name = _NAMES[type(request)]
+        module = importlib.import_module(f"tasks.{name}")
+        run_key = module.run_key(request)
+        directory = self._workspace / name / run_key
+        if self._force and name != "register":
+            stage.discard(directory)
+        standing = stage.published(kind, directory) is not None and (name != "register" or module.stands(request))
+        result = _TASKS[name].with_options(refresh_cache=not standing)(name, request, run_key)
+        self.stages[name] = StageRun(
+            cached=standing, seconds=round(time.perf_counter() - started, 3), path=str(directory)
+        )
+        return kind.model_validate(result.model_dump() | {"path": str(directory)})
+
+    def champion(self, name: str, train: TrainResult) -> tuple[str, Input] | None:
+        """Return the version that the trained bundle must beat, and its bundle."""
+        version = self._registry.incumbent(name, bundle.digest(Path(train.path) / "bundle"))
+        return (version.version, self._registry.bundle(version)) if version else None

@@ -1,0 +1,1 @@
+"""The spec, the contract of the data and the requests and results of the stages. Imports no other layer."""

@@ -1,0 +1,152 @@
+"""The kinds of feature columns: what their values must be, and how a network gets to see them.
+
+Each kind is one class with a `kind` tag. Its encoder, of the same kind, is in `tasks.encoders`.
+"""
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, model_validator
+
+from schemas.document import Document
+
+DatetimePart = Literal[
+    "year",
+    "quarter",
+    "month",
+    "day",
+    "day_of_week",
+    "day_of_year",
+    "week_of_year",
+    "time",
+    "hour",
+    "minute",
+    "second",
+    "day_part",
+]
+
+
+class _Column(Document):
+    required: bool = False
+    """Whether a missing value rejects the row. Otherwise the encoder has a place for missing values."""
+    nulls: tuple[str, ...] | None = None
+    """Texts that mean a missing value in this column; by default those of `data.nulls`."""
+
+
+class NumericColumn(_Column):
+    """A number. Missing values are replaced by the training median, and a column of 0/1 says where."""
+
+    kind: Literal["numeric"] = "numeric"
+    scale: Literal["standard", "robust", "min_max", "log", "none"] = "standard"
+    """standard: (x - mean) / deviation. robust: (x - median) / interquartile range. min_max: to 0...1.
+    log: standard after sign(x) log(1 + |x|). none: as it is."""
+    integer: bool = False
+    """Whether a value with a fraction rejects the row."""
+    minimum: float | None = Field(default=None, allow_inf_nan=False)
+    """The smallest value allowed; a smaller one rejects the row."""
+    maximum: float | None = Field(default=None, allow_inf_nan=False)
+    """The largest value allowed; a larger one rejects the row."""
+    impute: Literal["median", "mean", "zero"] = "median"
+    """What stands in for a missing value; statistics are those of the training split."""
+
+    @model_validator(mode="after")
+    def _some_value_fits(self) -> Self:
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}: no value would fit")
+        return self
+
+
+class _Categorical(_Column):
+    categories: tuple[str, ...] | None = None
+    """The values allowed, in this order; another one rejects the row. By default those seen in training, sorted,
+    and a value not seen there gets the bucket for unknown ones."""
+    min_count: int = Field(default=1, ge=1)
+    """A category with fewer training rows than this shares the bucket for rare and unknown ones."""
+    max_categories: int = Field(default=1_000, ge=1)
+    """How many categories are kept, the most frequent first; the others share the bucket for rare and unknown ones."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if self.categories is not None and len(set(self.categories)) < len(self.categories):
+            raise ValueError("categories must be distinct")
+        return self
+
+
+class OrdinalColumn(_Categorical):
+    """A category that has an order: one number, the position in `categories` (or in alphabetical order).
+
+    Do not use it where there is no order: 0, 1, 2 for India, Japan, US tell the network that India < Japan < US.
+    """
+
+    kind: Literal["ordinal"] = "ordinal"
+    scale: Literal["standard", "none"] = "none"
+    """standard: the position less its mean, over its deviation. none: the position."""
+
+
+class OneHotColumn(_Categorical):
+    """A category without order and with few values: one 0/1 column per category."""
+
+    kind: Literal["one_hot"] = "one_hot"
+
+
+class EmbeddingColumn(_Categorical):
+    """A category without order and with many values: an integer code, and a vector that the network learns per code."""
+
+    kind: Literal["embedding"] = "embedding"
+    max_categories: int = Field(default=50_000, ge=1)
+    """How many categories are kept, the most frequent first; the others share the bucket for rare and unknown ones."""
+    size: int | None = Field(default=None, ge=1)
+    """Length of the learned vector; by default round(1.6 n^0.56), at most 64, for n categories."""
+
+
+class DatetimeColumn(_Column):
+    """A date or a time: the parts named, each a number. The column itself is dropped."""
+
+    kind: Literal["datetime"] = "datetime"
+    parts: tuple[DatetimePart, ...] = Field(default=("year", "month", "day", "day_of_week", "time"), min_length=1)
+    """Parts to take. day_of_week: Monday is 0. week_of_year: ISO 8601. time: seconds of the day.
+    day_part: night 0 (0 to 5 h), morning 1 (6 to 11 h), afternoon 2 (12 to 17 h), evening 3 (18 to 23 h)."""
+    scale: Literal["standard", "none"] = "standard"
+    """standard: each part less its mean, over its deviation. none: the plain number."""
+    cyclical: bool = False
+    """Whether a part that comes round (all but the year) becomes a sine and a cosine instead."""
+    format: str | None = None
+    """How text is read, as in Python's strptime, for example %d.%m.%Y; by default ISO 8601."""
+
+
+class BooleanColumn(_Column):
+    """Two values: 0 or 1. A missing value becomes 0, and a column of 0/1 says where."""
+
+    kind: Literal["boolean"] = "boolean"
+    true: tuple[str, ...] = ("true", "t", "yes", "y", "1")
+    """Words that mean true, in any case."""
+    false: tuple[str, ...] = ("false", "f", "no", "n", "0")
+    """Words that mean false, in any case."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if both := {word.casefold() for word in self.true} & {word.casefold() for word in self.false}:
+            raise ValueError(f"{min(both)!r} means both true and false; a word belongs to one")
+        return self
+
+
+class TensorColumn(_Column):
+    """Numbers in a fixed shape, such as an image: a list column, or text with the numbers in row-major order."""
+
+    kind: Literal["tensor"] = "tensor"
+    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    """The shape, for example [28, 28]."""
+    scale: Literal["standard", "min_max", "none"] = "min_max"
+    """One scale for the whole tensor. standard: (x - mean) / deviation. min_max: to 0...1. none: as it is."""
+
+    @property
+    def size(self) -> int:
+        """How many numbers the tensor has."""
+        return math.prod(self.shape)
+
+
+Column = Annotated[
+    NumericColumn | OrdinalColumn | OneHotColumn | EmbeddingColumn | DatetimeColumn | BooleanColumn | TensorColumn,
+    Discriminator("kind"),
+]
+CategoricalColumn = OrdinalColumn | OneHotColumn | EmbeddingColumn

@@ -1,0 +1,37 @@
+"""Every error that Evermodel raises on purpose, with the exit code that a command ends with."""
+
+
+class EvermodelError(Exception):
+    """A failure that is explained in one message: what was wrong, the value, and the remedy."""
+
+    exit_code = 1
+
+
+class SpecError(EvermodelError):
+    """The spec or the request is wrong: nothing was read."""
+
+    exit_code = 2
+
+
+class DataError(EvermodelError):
+    """The data breaks the contract: nothing was published."""
+
+    exit_code = 3
+
+
+class ResourceError(EvermodelError):
+    """Something around the run is missing or broken: a GPU, the registry, the disk, a published file."""
+
+    exit_code = 4
+
+
+class TrainingError(EvermodelError):
+    """Training itself failed, for example by a loss that is not a number."""
+
+    exit_code = 5
+
+
+class StoppedError(EvermodelError):
+    """The run was asked to stop (SIGTERM)."""
+
+    exit_code = 143

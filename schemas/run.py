@@ -1,0 +1,71 @@
+"""What a whole retraining run comes to: the one JSON object that `evermodel run --json` prints."""
+
+from typing import Literal
+
+from schemas.document import Document
+from schemas.stages import Metrics, Rows
+
+
+class StageRun(Document):
+    """One stage of a run."""
+
+    status: Literal["done"] = "done"
+    """A run that fails ends with an error and has no result."""
+    cached: bool
+    """Whether the stage's output stood there already."""
+    seconds: float
+    """How long the stage took in this run."""
+    path: str
+    """The published directory."""
+
+
+class RunRows(Document):
+    """How many rows went where: read = accepted + rejected."""
+
+    read: int
+    """Rows in the source."""
+    accepted: int
+    """Rows that keep the contract."""
+    rejected: int
+    """Rows that do not."""
+
+    @classmethod
+    def of(cls, rows: Rows) -> "RunRows":
+        """Return the counts without the splits."""
+        return cls(read=rows.read, accepted=rows.accepted, rejected=rows.rejected)
+
+
+class ModelVersion(Document):
+    """The version that a run made."""
+
+    name: str
+    """The registered model."""
+    version: str
+    """The version's number."""
+    promoted: bool
+    """Whether it became champion."""
+    reason: str
+    """Why, in one sentence with the numbers."""
+
+
+class RunResult(Document):
+    """A finished retraining run."""
+
+    run_key: str
+    """Digest of what the whole run depends on."""
+    status: Literal["completed"] = "completed"
+    """A run that fails ends with an error and has no result."""
+    stages: dict[str, StageRun]
+    """The stages in their order."""
+    rows: RunRows
+    """How many rows went where."""
+    metrics: Metrics
+    """Metric values by split and by metric name."""
+    champion_metrics: dict[str, float] | None = None
+    """The champion's values on the same test rows, if there was one to compare with."""
+    warnings: list[str] = []
+    """What a person should know of the data."""
+    model: ModelVersion
+    """The version that was made."""
+    report: str
+    """Path of the report."""

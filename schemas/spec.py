@@ -1,0 +1,348 @@
+"""The spec: one document that describes a data set, its columns, the network and how it is kept fresh."""
+
+import os
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
+
+from schemas.columns import Column
+from schemas.document import Document
+
+Problem = Literal["regression", "multioutput_regression", "binary", "multilabel", "multiclass"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class MisfitError(ValueError):
+    """Two parts of a spec that do not fit together; `at` are the keys that lead to the one to change."""
+
+    def __init__(self, message: str, *at: str) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+REGRESSION: frozenset[Problem] = frozenset({"regression", "multioutput_regression"})
+
+
+def expand_environment(text: str) -> str:
+    """Replace ${NAME} by the environment variable NAME; raises ValueError when it is not set or nothing is left."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise ValueError(f"environment variable {match[1]} is not set")
+        return os.environ[match[1]]
+
+    expanded = re.sub(r"\$\{(\w+)\}", value, text)
+    if not expanded:
+        raise ValueError("must not be empty")
+    return expanded
+
+
+Expanded = Annotated[str, AfterValidator(expand_environment)]
+
+
+def _or_text(schema: dict[str, Any]) -> None:
+    mapping = {key: schema.pop(key) for key in list(schema)}
+    schema |= {"anyOf": [{"type": "string"}, mapping], "description": mapping.pop("description")}
+
+
+class Named(Document):
+    """Something that Keras knows by name, with its own arguments beside the name: `{name: adam, beta_1: 0.8}`.
+
+    A text alone is the name.
+    """
+
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True, json_schema_extra=_or_text)
+
+    name: str
+    """The Keras class name or its snake-case form."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that stand beside the name."""
+        return dict(self.model_extra or {})
+
+
+class Source(Document):
+    """Files with rows, and how they are read."""
+
+    path: Expanded
+    """A file, a folder, a glob or an fsspec URL; ${NAME} is replaced by that environment variable.
+    A relative path counts from the spec's own folder."""
+    format: Literal["csv", "parquet", "json", "arrow"] | None = None
+    """How the files are written (json: one object a line); by default judged by the name's ending."""
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    """What stands between two CSV fields."""
+    encoding: str = "utf-8"
+    """Encoding of CSV and JSON files."""
+
+
+class Data(Source):
+    """Where the rows come from, and what is borne of them."""
+
+    nulls: tuple[str, ...] = ("",)
+    """Texts that mean a missing value. Nothing else does: NA or None can be real categories."""
+    key: tuple[str, ...] = ()
+    """Columns that name a row. A second row of the same key is rejected, and the key decides the row's split."""
+    weight: str | None = None
+    """Column with the sample weight: 0 or more. Training and evaluation weigh rows by it."""
+    extra: Literal["ignore", "forbid"] = "ignore"
+    """What happens to columns that the spec does not name: left out and reported, or refused."""
+    minimum_rows: int = Field(default=10, ge=3)
+    """Fewer accepted rows than this are refused."""
+    maximum_rejected: Fraction = 0.01
+    """The largest share of rejected rows that is borne; above it the run is refused."""
+    model: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
+    """A pandera DataFrameModel of your own, as module:name, checked on each batch beside the checks of this spec.
+    The operator allows its module by EVERMODEL_ALLOW_MODULES."""
+
+
+class Target(Document):
+    """What is predicted."""
+
+    column: str | None = None
+    """The target's column: a number, a label, or (multilabel) a list of labels."""
+    columns: tuple[str, ...] = ()
+    """Several target columns: the outputs, the 0/1 labels, or the one-hot classes."""
+    classes: tuple[str, ...] | None = None
+    """The labels, in this order; another one rejects the row. By default those of the training split, sorted."""
+    positive: str | None = None
+    """Binary: the label whose probability is predicted; by default the second of the two in sorted order."""
+    separator: str = "|"
+    """Multilabel in one text column: what stands between two labels."""
+    scale: Literal["standard", "none"] = "standard"
+    """Regression: whether the network learns the target less its mean, over its deviation.
+    Predictions always come back in the target's own units."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.column is None) == (not self.columns):
+            raise ValueError("give either column or columns")
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("columns must be distinct")
+        if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
+            raise ValueError("classes must be two or more, and distinct")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The target's columns, one or several."""
+        return self.columns or (self.column or "",)
+
+
+class _Fractions(Document):
+    validation: Fraction = 0.2
+    """Share of rows that early stopping and tuning look at."""
+    test: Fraction = 0.2
+    """Share of rows that only evaluation looks at."""
+    seed: int = 0
+    """Another seed gives another assignment."""
+
+    @model_validator(mode="after")
+    def _leave_rows_to_train(self) -> Self:
+        if self.validation <= 0 or self.test <= 0:
+            raise ValueError("validation and test must be above 0, such as 0.2")
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation + test must be below 1, got {self.validation + self.test:g}; use fractions such as 0.2"
+            )
+        return self
+
+
+class HashSplit(_Fractions):
+    """Each row goes where a hash of its key (without a key: of its values) says, in this run and all later ones."""
+
+    by: Literal["hash"] = "hash"
+
+
+class GroupSplit(_Fractions):
+    """All rows of a group go to the same split: for rows that are not independent, such as visits of one patient."""
+
+    by: Literal["group"] = "group"
+    column: str
+    """The column that names the group."""
+
+
+class TimeSplit(_Fractions):
+    """The oldest rows train, later ones validate, the latest test: for a future that may differ from the past."""
+
+    by: Literal["time"] = "time"
+    column: str
+    """The column with the date or time: ISO 8601, or in the format that its datetime column says."""
+
+
+class ColumnSplit(Document):
+    """A column says where each row goes."""
+
+    by: Literal["column"] = "column"
+    column: str
+    """The column with the names of the splits. A row with another value in it is rejected."""
+    train: tuple[str, ...] = ("train",)
+    """Values that mean training."""
+    validation: tuple[str, ...] = ("validation",)
+    """Values that mean validation."""
+    test: tuple[str, ...] = ("test",)
+    """Values that mean test."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        values = (*self.train, *self.validation, *self.test)
+        if twice := sorted({value for value in values if values.count(value) > 1}):
+            raise ValueError(f"{twice[0]!r} means two splits; a value belongs to one")
+        if not (self.train and self.validation and self.test):
+            raise ValueError("train, validation and test want one value or more each")
+        return self
+
+
+def _by_hash(value: Any) -> Any:
+    return {"by": "hash", **value} if isinstance(value, dict) else value
+
+
+Split = Annotated[
+    Annotated[HashSplit | GroupSplit | TimeSplit | ColumnSplit, Discriminator("by")], BeforeValidator(_by_hash)
+]
+
+
+class Mlp(Document):
+    """A multilayer perceptron: all inputs side by side, then hidden layers."""
+
+    kind: Literal["mlp"] = "mlp"
+    """The kind of network."""
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64, 32)
+    """Units of each hidden layer; an empty list makes a linear model."""
+    activation: str = "relu"
+    """Activation of the hidden layers, by its Keras name."""
+    dropout: Fraction = 0.0
+    """Share of each hidden layer's outputs set to 0 while training."""
+    normalization: Literal["none", "batch", "layer"] = "none"
+    """Normalisation after each hidden layer's sum."""
+    l1: float = Field(default=0.0, ge=0)
+    """L1 penalty on the weights of the hidden layers."""
+    l2: float = Field(default=0.0, ge=0)
+    """L2 penalty on the weights of the hidden layers."""
+    initializer: str = "glorot_uniform"
+    """Initialiser of the hidden layers' weights, by its Keras name."""
+    output_activation: Literal["linear", "relu", "softplus", "sigmoid", "tanh"] | None = None
+    """Regression: activation of the output, for a bounded target (then `target.scale: none`)."""
+
+
+class EarlyStopping(Document):
+    """Stops when the validation loss no longer falls, and goes back to the best epoch's weights."""
+
+    patience: int = Field(default=20, ge=1)
+    """How many epochs without a better validation loss are borne."""
+    min_delta: float = Field(default=0.0, ge=0)
+    """How much lower a validation loss must be to count as better."""
+
+
+class Training(Document):
+    """How the network learns."""
+
+    epochs: int = Field(default=200, ge=1)
+    """How often the training rows are gone through, at most."""
+    batch_size: int = Field(default=64, ge=1)
+    """Rows per update of the weights."""
+    optimizer: Named = Field(default_factory=lambda: Named(name="adam"))
+    """The Keras optimiser, with its arguments."""
+    loss: Named | None = None
+    """The Keras loss, with its arguments; by default the one that belongs to the problem."""
+    early_stopping: EarlyStopping | None = Field(default_factory=EarlyStopping)
+    """When to stop; null trains for all epochs and keeps the best one's weights."""
+    class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """balanced: a class counts as much as any other, however rare in the training split. Or a weight by label.
+    Multilabel: each label's positives against its negatives; a number weighs that label's positives."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the first weights, of the order of rows and of dropout."""
+
+
+class Evaluation(Document):
+    """How the trained network is judged."""
+
+    metric: str | None = None
+    """The metric that a challenger must win by; by default root_mean_squared_error, roc_auc (multilabel: its mean)
+    or accuracy."""
+
+
+class Spec(Document):
+    """A model that is kept fresh: its data, columns, target, network, training and evaluation."""
+
+    name: Name
+    """The model's name in the registry: small letters, digits, - and _."""
+    problem: Problem
+    """What kind of target is predicted."""
+    data: Data
+    """Where the rows come from."""
+    target: Target
+    """What is predicted."""
+    columns: dict[str, Column] = Field(min_length=1)
+    """The feature columns by name, each with its kind."""
+    split: Split = Field(default_factory=HashSplit)
+    """How rows are shared out among training, validation and test."""
+    network: Mlp = Field(default_factory=Mlp)
+    """The network."""
+    training: Training = Field(default_factory=Training)
+    """How it learns."""
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    """How it is judged."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        _refuse_target_as_feature(self)
+        _refuse_wrong_target(self)
+        return self
+
+
+def _refuse_target_as_feature(spec: Spec) -> None:
+    for name in (*spec.target.names, spec.data.weight):
+        if name in spec.columns:
+            raise MisfitError(
+                f"{name!r} is the target or the weight: take it out of columns, or it leaks", "columns", name
+            )
+    for name in (*spec.columns, *spec.target.names):
+        if name.startswith(("_row", "_weight", "_split", "_key.")):
+            raise MisfitError(
+                f"column name {name!r} is reserved: rename the column",
+                *(("columns", name) if name in spec.columns else ("target",)),
+            )
+
+
+def _refuse_wrong_target(spec: Spec) -> None:
+    target, several = spec.target, len(spec.target.columns)
+    wanted = {
+        "regression": ("column", not several),
+        "binary": ("column", not several),
+        "multioutput_regression": ("columns, two or more", several > 1),
+        "multiclass": ("column, or columns for one-hot classes", several != 1),
+        "multilabel": ("columns of 0 and 1, or column with lists of labels", several != 1),
+    }
+    form, fits = wanted[spec.problem]
+    if not fits:
+        raise MisfitError(f"problem {spec.problem} wants target.{form}", "target")
+    if target.positive is not None and spec.problem != "binary":
+        raise MisfitError(f"target.positive belongs to problem binary, not {spec.problem}", "target", "positive")
+    if target.classes is not None and (spec.problem in REGRESSION or several):
+        raise MisfitError("target.classes belongs to a target column of labels", "target", "classes")
+    if target.classes is not None and spec.problem == "binary" and len(target.classes) != 2:
+        raise MisfitError(f"problem binary wants two target.classes, got {len(target.classes)}", "target", "classes")
+    if spec.training.class_weight is not None and spec.problem in REGRESSION:
+        raise MisfitError(
+            f"training.class_weight has no meaning for problem {spec.problem}: use data.weight",
+            "training",
+            "class_weight",
+        )
+    if spec.network.output_activation is not None and spec.problem not in REGRESSION:
+        raise MisfitError(
+            f"network.output_activation is fixed by problem {spec.problem}: take it out", "network", "output_activation"
+        )
+    if spec.network.output_activation not in (None, "linear") and target.scale != "none":
+        raise MisfitError(
+            "network.output_activation bounds the target in its own units: set target.scale to none",
+            "network",
+            "output_activation",
+        )

@@ -1,0 +1,269 @@
+"""Requests and results of the stages: small JSON documents that carry paths, digests and figures, never data."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from schemas.contract import Contract
+from schemas.document import Document, digest
+from schemas.spec import Evaluation, Fraction, Mlp, Name, Source, Split, Training
+
+StageName = Literal["ingest", "encode", "train", "evaluate", "register"]
+STAGES: tuple[StageName, ...] = ("ingest", "encode", "train", "evaluate", "register")
+
+Metrics = dict[str, dict[str, float]]
+"""Metric values by split (train, validation, test) and by metric name."""
+
+
+class Input(Document):
+    """A directory that an earlier stage published."""
+
+    path: str
+    """The directory."""
+    digest: str | None = None
+    """What its files must add up to (`Result.digest`); without it the directory's own result.json is believed."""
+
+
+class Request(Document):
+    """What a stage is asked to do."""
+
+    places: ClassVar[dict[str, Any]] = {"workspace": True}
+    """Fields that say where things are, not what they are (as pydantic's `exclude`): no part of the run key."""
+
+    workspace: str = ".evermodel"
+    """The directory under which the stage publishes."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the stage's output depends on, as JSON-able values."""
+        return self.model_dump(mode="json", exclude=self.places)
+
+
+class Result(Document):
+    """What a stage has published. A directory without a result.json does not exist."""
+
+    stage: str
+    """The stage's name."""
+    run_key: str
+    """Digest of what the output depends on."""
+    path: str
+    """The published directory."""
+    files: dict[str, str]
+    """SHA-256 of each published file, by its path in the directory."""
+    seconds: float
+    """How long the stage took."""
+
+    @property
+    def digest(self) -> str:
+        """One digest for all published files."""
+        return digest(self.files)
+
+    @property
+    def as_input(self) -> Input:
+        """The directory, as a later stage asks for it."""
+        return Input(path=self.path, digest=self.digest)
+
+
+class Rows(Document):
+    """How many rows went where: read = accepted + rejected."""
+
+    read: int
+    """Rows in the source."""
+    accepted: int
+    """Rows that keep the contract."""
+    rejected: int
+    """Rows in rejected.parquet, each with its reasons."""
+    train: int = 0
+    """Accepted rows in the training split."""
+    validation: int = 0
+    """Accepted rows in the validation split."""
+    test: int = 0
+    """Accepted rows in the test split."""
+
+
+class IngestRequest(Request):
+    """Read, check and split raw rows."""
+
+    places: ClassVar[dict[str, Any]] = {"workspace": True, "source": {"path"}}
+
+    source: Source
+    """Where the rows come from."""
+    contract: Contract
+    """What a row must look like."""
+    split: Split
+    """How rows are shared out."""
+    extra: Literal["ignore", "forbid"] = "ignore"
+    """What happens to columns that the contract does not name."""
+    minimum_rows: int = Field(default=10, ge=3)
+    """Fewer accepted rows are refused."""
+    maximum_rejected: Fraction = 0.01
+    """A larger share of rejected rows is refused."""
+
+
+class IngestResult(Result):
+    """Publishes rows/{train,validation,test}.parquet, rejected.parquet, profile.json and contract.json."""
+
+    rows: Rows
+    """How many rows went where."""
+    warnings: list[str] = []
+    """What a person should know of the data: constant columns, columns left out and the like."""
+
+
+class EncodeRequest(Request):
+    """Fit the encoder on the training rows and apply it to every split."""
+
+    places: ClassVar[dict[str, Any]] = {"workspace": True, "ingest": {"path"}}
+
+    ingest: Input
+    """What ingest published."""
+
+
+class EncodeResult(Result):
+    """Publishes features/{train,validation,test}.parquet, encoder.json and encoder.npz."""
+
+    features: int
+    """How many numbers and codes a row has."""
+    warnings: list[str] = []
+    """What a person should know of the encoding: columns dropped, rates of unknown categories and the like."""
+
+
+class TrainRequest(Request):
+    """Train a network on encoded rows."""
+
+    places: ClassVar[dict[str, Any]] = {"workspace": True, "encode": {"path"}, "ingest": {"path"}}
+
+    ingest: Input
+    """What ingest published: its contract goes into the bundle."""
+    encode: Input
+    """What encode published."""
+    network: Mlp = Field(default_factory=Mlp)
+    """The network."""
+    training: Training = Field(default_factory=Training)
+    """How it learns."""
+
+
+class TrainResult(Result):
+    """Publishes history.json and bundle/ (bundle.json, contract.json, encoder.json, encoder.npz, the network)."""
+
+    epochs: int
+    """How many epochs were trained."""
+    best_epoch: int
+    """The epoch, from 1, whose weights were kept."""
+    parameters: int
+    """How many numbers the network learned."""
+    validation_loss: float
+    """The validation loss of that epoch."""
+
+
+class EvaluateRequest(Request):
+    """Score a bundle, and the champion's beside it, on raw validated rows."""
+
+    places: ClassVar[dict[str, Any]] = {
+        "workspace": True,
+        "ingest": {"path"},
+        "train": {"path"},
+        "champion": {"path"},
+    }
+
+    name: Name
+    """The model's name, for the report."""
+    ingest: Input
+    """What ingest published."""
+    train: Input
+    """What train published: the challenger."""
+    champion: Input | None = None
+    """The directory of the champion's bundle, if there is one. `digest` is that of its bundle.json."""
+    champion_version: str | None = None
+    """The champion's version in the registry."""
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    """How the network is judged."""
+
+
+class Verdict(Document):
+    """Whether the challenger should replace the champion."""
+
+    better: bool
+    """Whether it should: there is no champion, or the challenger wins on the same test rows."""
+    reason: str
+    """Why, in one sentence with the numbers."""
+    metric: str
+    """The metric that decides."""
+    challenger: float
+    """The challenger's value on the test rows."""
+    champion: float | None = None
+    """The champion's value on the same rows."""
+
+
+class EvaluateResult(Result):
+    """Publishes metrics.json, verdict.json, report.html and figures/."""
+
+    metrics: Metrics
+    """The challenger's metrics on each split."""
+    champion_metrics: dict[str, float] | None = None
+    """The champion's metrics on the test rows."""
+    verdict: Verdict
+    """Whether the challenger should replace the champion."""
+
+
+class RegisterRequest(Request):
+    """Make a version of the registered model, and move the aliases."""
+
+    places: ClassVar[dict[str, Any]] = {
+        "workspace": True,
+        "tracking_uri": True,
+        "parameters": True,
+        "ingest": {"path"},
+        "train": {"path"},
+        "evaluate": {"path"},
+    }
+
+    name: Name
+    """The registered model's name."""
+    ingest: Input
+    """What ingest published."""
+    train: Input
+    """What train published."""
+    evaluate: Input
+    """What evaluate published."""
+    champion_version: str | None = None
+    """The version that the evaluation compared with."""
+    parameters: dict[str, Any] = {}
+    """What is logged as the run's parameters: the spec, flattened."""
+    tracking_uri: str | None = None
+    """The MLflow server or store; by default MLFLOW_TRACKING_URI, else SQLite and files in the workspace."""
+
+
+class RegisterResult(Result):
+    """Publishes version.json; the version itself is in the registry."""
+
+    name: str
+    """The registered model's name."""
+    version: str
+    """The new version."""
+    promoted: bool
+    """Whether the alias `champion` points to it."""
+    reason: str
+    """Why, in one sentence with the numbers."""
+
+
+class PredictRequest(Document):
+    """Score raw rows with a bundle."""
+
+    bundle: Input
+    """The bundle's directory. `digest` is that of its bundle.json."""
+    source: Source
+    """The raw rows, in any form that ingest reads; the target's columns need not be there."""
+    output: str
+    """The file to write: .parquet or .csv. Rejected rows go beside it, to <stem>.rejected.parquet."""
+
+
+class PredictResult(Document):
+    """What was written."""
+
+    output: str
+    """The file with the predictions."""
+    rejected_output: str | None = None
+    """The file with the rejected rows, if there are any."""
+    rows: Rows
+    """How many rows were read, scored and rejected."""
+    seconds: float
+    """How long it took."""

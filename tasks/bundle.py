@@ -1,0 +1,122 @@
+"""The bundle: a directory with all that predictions need: the contract, the encoder and the network."""
+
+import functools
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import ValidationError
+
+from schemas.contract import Contract
+from schemas.document import Document
+from schemas.errors import ResourceError
+from schemas.stages import Input
+from tasks.encoders.base import Array, Floats
+from tasks.encoders.table import TableEncoder
+from tasks.stage import file_digest, verify
+
+if TYPE_CHECKING:
+    import keras
+
+MANIFEST = "bundle.json"
+_NETWORK = "network.keras"
+_ROWS = 8192
+
+
+class Manifest(Document):
+    """What a bundle is made of. The digest of this file stands for the whole bundle."""
+
+    files: dict[str, str]
+    """SHA-256 of each file beside it."""
+    keras: str
+    """Version of Keras that wrote the network."""
+    tensorflow: str
+    """Version of TensorFlow it was trained with."""
+
+
+def quiet_tensorflow() -> None:
+    """Keep TensorFlow's start-up notes off standard error; call before its first import."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # other orders of summation, other last digits
+
+
+def write(directory: Path, network: "keras.Model", *, contract: Path, encoder: Path) -> None:
+    """Write a bundle from a compiled network and the files of its contract and encoder."""
+    import keras
+    import tensorflow as tf
+
+    from tasks.networks import files
+
+    directory.mkdir()
+    shutil.copyfile(contract, directory / "contract.json")
+    shutil.copyfile(encoder, directory / "encoder.json")
+    files.save(network, directory / _NETWORK)
+    digests = {name: file_digest(directory / name) for name in ("contract.json", "encoder.json", _NETWORK)}
+    manifest = Manifest(files=digests, keras=keras.__version__, tensorflow=tf.__version__)
+    (directory / MANIFEST).write_text(manifest.to_json())
+
+
+def digest(directory: Path) -> str:
+    """Return the digest that stands for a bundle: the SHA-256 of its manifest."""
+    return file_digest(directory / MANIFEST)
+
+
+class Bundle:
+    """A bundle in use. Its files are verified before any of them is parsed."""
+
+    def __init__(self, source: Input) -> None:
+        """Open a bundle; raises ResourceError when a file is missing, changed or not what was asked for."""
+        self._directory = Path(source.path)
+        try:
+            content = (self._directory / MANIFEST).read_bytes()
+            manifest = Manifest.model_validate_json(content)
+        except (OSError, ValidationError) as error:
+            raise ResourceError(f"{self._directory} holds no bundle: {error}") from error
+        if source.digest is not None and digest(self._directory) != source.digest:
+            raise ResourceError(f"the bundle in {self._directory} is not the one asked for: its digest differs")
+        if strange := [name for name in manifest.files if Path(name).name != name]:
+            raise ResourceError(f"{self._directory / MANIFEST} names a file outside the bundle: {strange[0]}")
+        verify(self._directory, manifest.files)
+        self.contract = Contract.load(self._directory / "contract.json")
+        self.encoder = TableEncoder.load(self._directory / "encoder.json")
+
+    @functools.cached_property
+    def network(self) -> "keras.Model":
+        """The network, loaded at first use."""
+        quiet_tensorflow()
+        from tasks.networks import files
+
+        return files.load(self._directory / _NETWORK)
+
+    def predict(self, rows: pa.Table) -> Array:
+        """Return predictions for typed rows, float64.
+
+        Numbers in the target's own units, shape (n, outputs); probabilities of each class, shape (n, classes); or
+        probabilities of each label, shape (n, labels).
+        """
+        inputs = self.encoder.transform(rows)
+        pieces = [
+            self._forward({name: values[start : start + _ROWS] for name, values in inputs.items()})
+            for start in range(0, rows.num_rows, _ROWS)
+        ]
+        units = self.encoder.target.units
+        return self.encoder.target.decode(np.concatenate(pieces) if pieces else np.zeros((0, units), np.float32))
+
+    def _forward(self, inputs: Mapping[str, Array]) -> Floats:
+        """Run the network on at most 8,192 rows, filled up to a power of two: few shapes, few traces."""
+        rows = len(next(iter(inputs.values())))
+        filled = 1 << max(0, rows - 1).bit_length()
+        padded = {name: np.concatenate([values, np.repeat(values[-1:], filled - rows, axis=0)]) for name, values in inputs.items()}
+        outputs: Floats = self._graph(padded).numpy()[:rows]
+        return outputs
+
+    @functools.cached_property
+    def _graph(self) -> Any:
+        import tensorflow as tf
+
+        network = self.network
+        return tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)

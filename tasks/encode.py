@@ -1,0 +1,72 @@
+"""Encode: fits the encoder on the training rows alone, and applies it to every split."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from schemas.contract import Contract
+from schemas.document import digest
+from schemas.stages import EncodeRequest, EncodeResult, IngestResult
+from tasks import features, stage
+from tasks.encoders import table as encoders
+from tasks.encoders.table import TableEncoder
+from tasks.splits import SPLITS
+from tasks.tables import TableWriter, read_batches
+
+log = logging.getLogger("evermodel.encode")
+
+VERSION = 1
+_NOTABLE_UNKNOWN = 0.05
+
+
+def run_key(request: EncodeRequest) -> str:
+    """Return the run key: it changes with the request and with any byte of what ingest published."""
+    return stage.run_key("encode", request, version=VERSION)
+
+
+def run(request: EncodeRequest) -> EncodeResult:
+    """Fit in one pass over the training rows, transform all splits, publish both. Raises DataError for what overflows."""
+    return stage.publish(EncodeResult, request, stage="encode", key=run_key(request), make=_make)
+
+
+def _make(request: EncodeRequest, out: Path) -> Mapping[str, Any]:
+    source, _ = stage.opened(IngestResult, request.ingest)
+    contract = Contract.load(source / "contract.json")
+    encoder = encoders.fit(contract, read_batches(source / "rows" / "train.parquet"))
+    (out / "encoder.json").write_text(encoder.to_json())
+    seen = {split: _write_features(encoder, contract, source, out, split) for split in SPLITS}
+    (out / "unknown.json").write_text(json.dumps(seen, indent=2) + "\n")
+    return {"features": sum(len(slot.columns) for slot in encoder.slots), "warnings": _warnings(encoder, seen)}
+
+
+def _write_features(encoder: TableEncoder, contract: Contract, source: Path, out: Path, split: str) -> dict[str, float]:
+    """Write one split; return the share of values in each column that are categories which training did not keep."""
+    layout = features.schema(
+        encoder, weighted=contract.weight is not None, encoder_digest=digest(encoder.model_dump(mode="json"))
+    )
+    unknown: Counter[str] = Counter()
+    with TableWriter(out / "features" / f"{split}.parquet", layout, compression="none") as writer:
+        for rows in read_batches(source / "rows" / f"{split}.parquet"):
+            weight = encoders.weights(rows)
+            writer.write(
+                features.to_table(encoder.transform(rows), encoder.target.encode(rows), weight, layout=layout)
+            )
+            unknown += encoder.unknown(rows)
+            log.info("encode: %s %s rows", split, f"{writer.rows:,}", extra={"event": {"stage": "encode", "rows": writer.rows}})
+    return {name: count / writer.rows for name, count in unknown.items()}
+
+
+def _warnings(encoder: TableEncoder, unknown: Mapping[str, Mapping[str, float]]) -> list[str]:
+    said = [f"column {name!r} has no value in the training split and was left out" for name in encoder.dropped]
+    for split in ("validation", "test"):
+        for name, share in unknown[split].items():
+            if share > _NOTABLE_UNKNOWN:
+                said.append(f"column {name!r}: {share:.1%} of the {split} rows have a category that training did not know")
+    return said
+
+
+if __name__ == "__main__":
+    stage.main(EncodeRequest, run)

@@ -1,0 +1,65 @@
+"""What fitters and fitted encoders have in common."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.document import Document
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Fitted(Document, ABC):
+    """A fitted encoder of one column."""
+
+    slot: ClassVar[Literal["numeric", "embedding", "tensor"]] = "numeric"
+    """Where the output goes: beside other numbers, into an embedding of its own, or into a tensor input of its own."""
+
+    name: str
+    """The column."""
+
+    @abstractmethod
+    def transform(self, values: pa.Array) -> Array:
+        """Return encoded values: float32 of shape (n, len(outputs)); int32 codes (n,); or float32 (n, *shape)."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the numbers that come out."""
+        return (self.name,)
+
+    def unknown(self, values: pa.Array) -> int:
+        """Return how many values are categories that training did not know, or that are too rare to be kept."""
+        return 0
+
+
+class Fitter(ABC):
+    """Collects statistics of one column from batches of training rows."""
+
+    needs_sample: ClassVar[bool] = False
+    """Whether `fitted` needs a sample of the values, for their quantiles."""
+
+    @abstractmethod
+    def observe(self, values: pa.Array) -> None:
+        """Take a batch."""
+
+    @abstractmethod
+    def fitted(self, sample: Array) -> Fitted | None:
+        """Return the fitted encoder, or None when the column has no value at all.
+
+        `sample` holds the values, float64 and without missing ones, of a uniform sample of rows (or nothing).
+        """
+
+
+def missing(values: pa.Array) -> Floats:
+    """Return 1 where a value is missing, else 0: float32 of shape (n,)."""
+    flags: Floats = pc.is_null(values).to_numpy(zero_copy_only=False).astype(np.float32)
+    return flags
+
+
+def floats(values: pa.Array) -> Array:
+    """Return numbers as float64 of shape (n,), NaN where they are missing."""
+    return values.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)  # type: ignore[no-any-return]

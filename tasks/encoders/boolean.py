@@ -1,0 +1,44 @@
+"""Two values: 0 or 1."""
+
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.columns import BooleanColumn
+from tasks.encoders.base import Array, Fitted, Fitter, Floats, missing
+
+
+class BooleanEncoder(Fitted):
+    """1 for true, 0 for false and for missing, which is marked."""
+
+    kind: Literal["boolean"] = "boolean"
+    indicator: bool
+    """Whether a second output says 1 where the value is missing."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The column, and where it is missing."""
+        return (self.name, f"{self.name}=missing") if self.indicator else (self.name,)
+
+    def transform(self, values: pa.Array) -> Floats:
+        """Return float32 of shape (n, 1), or (n, 2) with the indicator."""
+        true = values.fill_null(False).to_numpy(zero_copy_only=False).astype(np.float32)
+        return np.column_stack([true, missing(values)] if self.indicator else [true])
+
+
+class BooleanFitter(Fitter):
+    """Notes whether values are missing."""
+
+    def __init__(self, name: str, column: BooleanColumn) -> None:
+        """Start with no rows."""
+        self._name, self._known, self._missing = name, False, False
+
+    def observe(self, values: pa.Array) -> None:
+        """Take a batch of booleans."""
+        self._missing |= values.null_count > 0
+        self._known |= values.null_count < len(values)
+
+    def fitted(self, sample: Array) -> BooleanEncoder | None:
+        """Return the encoder."""
+        return BooleanEncoder(name=self._name, indicator=self._missing) if self._known else None

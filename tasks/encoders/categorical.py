@@ -1,0 +1,158 @@
+"""Categories: as a position, as 0/1 columns, or as a code for a learned vector."""
+
+from collections import Counter
+from typing import ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.columns import CategoricalColumn, EmbeddingColumn, OneHotColumn, OrdinalColumn
+from tasks.encoders.base import Array, Fitted, Fitter, Floats, missing
+from tasks.moments import Moments
+
+
+class _CategoryEncoder(Fitted):
+    categories: tuple[str, ...]
+    """The categories that are kept, in the order of their codes."""
+
+    def codes(self, values: pa.Array) -> Array:
+        """Return positions in `categories`, int32 of shape (n,): -1 for an unknown category, -2 for a missing one."""
+        found = pc.index_in(values, value_set=pa.array(self.categories, pa.string())).fill_null(-1)
+        return np.where(missing(values) > 0, -2, found.to_numpy()).astype(np.int32)
+
+    def unknown(self, values: pa.Array) -> int:
+        """Return how many values are not among the categories that are kept."""
+        return int((self.codes(values) == -1).sum())
+
+
+class OrdinalEncoder(_CategoryEncoder):
+    """The position in the order of categories; -1 for an unknown one, and for a missing one, which is marked."""
+
+    kind: Literal["ordinal"] = "ordinal"
+    center: float
+    """What is subtracted from the position."""
+    scale: float
+    """What it is divided by."""
+    indicator: bool
+    """Whether a second output says 1 where the value is missing."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The column, and where it is missing."""
+        return (self.name, f"{self.name}=missing") if self.indicator else (self.name,)
+
+    def transform(self, values: pa.Array) -> Floats:
+        """Return float32 of shape (n, 1), or (n, 2) with the indicator."""
+        positions = np.maximum(self.codes(values), -1)
+        scaled = ((positions - self.center) / self.scale).astype(np.float32)
+        return np.column_stack([scaled, missing(values)] if self.indicator else [scaled])
+
+    def inverse(self, encoded: Floats) -> list[str | None]:
+        """Return the category of each row; None for an unknown or missing one."""
+        positions = np.rint(encoded[:, 0] * self.scale + self.center).astype(int)
+        return [self.categories[at] if 0 <= at < len(self.categories) else None for at in positions]
+
+
+class OneHotEncoder(_CategoryEncoder):
+    """One 0/1 output a category. An unknown one gets the bucket of rare ones; without that, zeros everywhere."""
+
+    kind: Literal["one_hot"] = "one_hot"
+    other: bool
+    """Whether there is a bucket: training rows had rare categories."""
+    indicator: bool
+    """Whether missing values have an output of their own: training rows had some."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """One name a category, then the bucket for rare ones, then missing."""
+        extra = ["(other)"] * self.other + ["missing"] * self.indicator
+        return tuple(f"{self.name}={value}" for value in (*self.categories, *extra))
+
+    def transform(self, values: pa.Array) -> Floats:
+        """Return float32 zeros and ones of shape (n, len(outputs))."""
+        codes, width = self.codes(values), len(self.outputs)
+        codes = np.where(codes == -1, len(self.categories) if self.other else width, codes)
+        codes = np.where(codes == -2, width - 1 if self.indicator else width, codes)
+        encoded = np.zeros((len(codes), width + 1), np.float32)
+        encoded[np.arange(len(codes)), codes] = 1
+        return encoded[:, :width]
+
+    def inverse(self, encoded: Floats) -> list[str | None]:
+        """Return the category of each row; None for an unknown or missing one."""
+        names = [*self.categories, *[None] * (encoded.shape[1] - len(self.categories))]
+        return [names[at] if row[at] else None for at, row in zip(encoded.argmax(axis=1), encoded, strict=True)]
+
+
+class EmbeddingEncoder(_CategoryEncoder):
+    """A code for a learned vector: 0 for missing, 1 for rare and unknown categories, 2 and up for those kept."""
+
+    slot: ClassVar[Literal["numeric", "embedding", "tensor"]] = "embedding"
+
+    kind: Literal["embedding"] = "embedding"
+    size: int
+    """Length of the learned vector."""
+
+    @property
+    def cardinality(self) -> int:
+        """How many codes there are."""
+        return len(self.categories) + 2
+
+    def transform(self, values: pa.Array) -> Array:
+        """Return int32 codes of shape (n,)."""
+        return self.codes(values) + np.int32(2)
+
+    def inverse(self, encoded: Array) -> list[str | None]:
+        """Return the category of each row; None for an unknown or missing one."""
+        names = [None, None, *self.categories]
+        return [names[code] for code in encoded]
+
+
+class CategoryFitter(Fitter):
+    """Counts categories."""
+
+    def __init__(self, name: str, column: CategoricalColumn) -> None:
+        """Start with no rows."""
+        self._name, self._column = name, column
+        self._counts: Counter[str] = Counter()
+        self._missing = False
+
+    def observe(self, values: pa.Array) -> None:
+        """Take a batch of text."""
+        self._missing |= values.null_count > 0
+        counts = pc.value_counts(values.drop_null())
+        self._counts.update(dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True)))
+
+    def fitted(self, sample: Array) -> Fitted | None:
+        """Return the encoder of the column's kind."""
+        if not self._counts:
+            return None
+        categories = self._categories()
+        if isinstance(self._column, OneHotColumn):
+            other = len(self._counts.keys() - set(categories)) > 0
+            return OneHotEncoder(name=self._name, categories=categories, other=other, indicator=self._missing)
+        if isinstance(self._column, EmbeddingColumn):
+            size = self._column.size or min(64, round(1.6 * (len(categories) + 2) ** 0.56))
+            return EmbeddingEncoder(name=self._name, categories=categories, size=size)
+        return self._ordinal(self._column, categories)
+
+    def _categories(self) -> tuple[str, ...]:
+        kept = [(name, count) for name, count in self._counts.items() if count >= self._column.min_count]
+        kept = sorted(kept, key=lambda item: (-item[1], item[0]))[: self._column.max_categories]
+        names = {name for name, _ in kept}
+        if self._column.categories is not None:
+            return tuple(name for name in self._column.categories if self._column.kind == "ordinal" or name in names)
+        return tuple(sorted(names))
+
+    def _ordinal(self, column: OrdinalColumn, categories: tuple[str, ...]) -> OrdinalEncoder:
+        moments = Moments()
+        if column.scale == "standard":
+            position = {name: at for at, name in enumerate(categories)}
+            moments.add(np.repeat([float(position.get(name, -1)) for name in self._counts], list(self._counts.values())))
+        return OrdinalEncoder(
+            name=self._name,
+            categories=categories,
+            center=moments.mean,
+            scale=moments.scale,
+            indicator=self._missing,
+        )

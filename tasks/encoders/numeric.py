@@ -1,0 +1,95 @@
+"""Numbers: scaled, with missing ones imputed and marked."""
+
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.columns import NumericColumn
+from tasks.encoders.base import Array, Fitted, Fitter, Floats, floats, missing
+from tasks.moments import Moments
+
+
+class NumericEncoder(Fitted):
+    """(x - center) / scale, after the logarithm if that is asked for."""
+
+    kind: Literal["numeric"] = "numeric"
+    log: bool
+    """Whether x becomes sign(x) log(1 + |x|) first."""
+    fill: float
+    """What stands in for a missing x."""
+    center: float
+    """What is subtracted."""
+    scale: float
+    """What is divided by."""
+    indicator: bool
+    """Whether a second output says 1 where x is missing."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The column, and where it is missing."""
+        return (self.name, f"{self.name}=missing") if self.indicator else (self.name,)
+
+    def transform(self, values: pa.Array) -> Floats:
+        """Return float32 of shape (n, 1), or (n, 2) with the indicator."""
+        numbers = floats(values)
+        numbers = np.where(np.isnan(numbers), self.fill, numbers)
+        with np.errstate(over="ignore"):
+            scaled = ((_log(numbers) if self.log else numbers) - self.center) / self.scale
+            columns = [scaled.astype(np.float32)]
+        return np.column_stack([*columns, missing(values)] if self.indicator else columns)
+
+    def inverse(self, encoded: Floats) -> Array:
+        """Return the numbers, float64 of shape (n,), that the first output stands for."""
+        scaled = encoded[:, 0].astype(np.float64) * self.scale + self.center
+        return np.sign(scaled) * np.expm1(np.abs(scaled)) if self.log else scaled
+
+
+class NumericFitter(Fitter):
+    """Collects mean, deviation, range and whether values are missing."""
+
+    needs_sample = True
+
+    def __init__(self, name: str, column: NumericColumn) -> None:
+        """Start with no rows."""
+        self._name, self._column = name, column
+        self._raw, self._scaled, self._missing = Moments(), Moments(), False
+
+    def observe(self, values: pa.Array) -> None:
+        """Take a batch of float64."""
+        self._missing |= values.null_count > 0
+        numbers = values.drop_null().to_numpy()
+        self._raw.add(numbers)
+        if self._column.scale == "log":
+            self._scaled.add(_log(numbers))
+
+    def fitted(self, sample: Array) -> NumericEncoder | None:
+        """Return the encoder."""
+        if not self._raw.count:
+            return None
+        center, scale = self._center_and_scale(sample)
+        fills = {"mean": self._raw.mean, "zero": 0.0, "median": float(np.median(sample))}
+        return NumericEncoder(
+            name=self._name,
+            log=self._column.scale == "log",
+            fill=fills[self._column.impute],
+            center=center,
+            scale=scale,
+            indicator=self._missing,
+        )
+
+    def _center_and_scale(self, sample: Array) -> tuple[float, float]:
+        if self._column.scale == "standard":
+            return self._raw.mean, self._raw.scale
+        if self._column.scale == "log":
+            return self._scaled.mean, self._scaled.scale
+        if self._column.scale == "min_max":
+            return self._raw.minimum, (self._raw.maximum - self._raw.minimum) or 1.0
+        if self._column.scale == "robust":
+            low, middle, high = np.quantile(sample, [0.25, 0.5, 0.75])
+            return float(middle), float(high - low) or self._raw.scale
+        return 0.0, 1.0
+
+
+def _log(numbers: Array) -> Array:
+    return np.sign(numbers) * np.log1p(np.abs(numbers))  # type: ignore[no-any-return]

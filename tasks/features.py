@@ -1,0 +1,87 @@
+"""Encoded rows as Parquet: named columns on disk, matrices in memory."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.encoders.base import Array
+from tasks.encoders.table import NUMBERS, Slot, TableEncoder
+from tasks.tables import read_table
+
+TARGET = "_target."
+WEIGHT = "_weight"
+
+
+def schema(encoder: TableEncoder, *, weighted: bool, encoder_digest: str) -> pa.Schema:
+    """Return the Arrow schema of encoded rows; its metadata carries the encoder's digest."""
+    fields = [field for slot in encoder.slots for field in _fields(slot)]
+    fields += [(f"{TARGET}{index}", _target_type(encoder)) for index in range(_target_width(encoder))]
+    fields += [(WEIGHT, pa.float32())] if weighted else []
+    return pa.schema(fields, metadata={"evermodel.encoder": encoder_digest})
+
+
+def _fields(slot: Slot) -> list[tuple[str, pa.DataType]]:
+    if slot.name == NUMBERS:
+        return [(name, pa.float32()) for name in slot.columns]
+    if slot.cardinality is not None:
+        return [(slot.columns[0], pa.int32())]
+    return [(slot.columns[0], pa.list_(pa.float32(), int(np.prod(slot.shape))))]
+
+
+def _target_type(encoder: TableEncoder) -> pa.DataType:
+    return pa.int32() if encoder.target.kind == "label" and not encoder.target.binary else pa.float32()
+
+
+def _target_width(encoder: TableEncoder) -> int:
+    return 1 if encoder.target.kind == "label" else encoder.target.units
+
+
+def to_table(inputs: Mapping[str, Array], target: Array, weight: Array | None, *, layout: pa.Schema) -> pa.Table:
+    """Return encoded rows as a table of the layout that `schema` gives."""
+    columns = []
+    for name, values in inputs.items():
+        if name == NUMBERS:
+            columns += [pa.array(values[:, index]) for index in range(values.shape[1])]
+        elif values.ndim == 1:
+            columns.append(pa.array(values))
+        else:
+            flat = pa.array(values.reshape(-1))
+            columns.append(pa.FixedSizeListArray.from_arrays(flat, values[0].size if len(values) else _size(layout, len(columns))))
+    matrix = target.reshape(len(target), -1)
+    columns += [pa.array(matrix[:, index]) for index in range(matrix.shape[1])]
+    columns += [] if weight is None else [pa.array(weight)]
+    return pa.table(columns, schema=layout)
+
+
+def _size(layout: pa.Schema, index: int) -> int:
+    return int(layout.field(index).type.list_size)
+
+
+def read(path: Path, encoder: TableEncoder) -> tuple[dict[str, Array], Array, Array | None]:
+    """Return a split's inputs by name, its target and its weights, as the network takes them.
+
+    Inputs have shape (n, *slot.shape), float32 or int32 codes; the target is int32 codes of shape (n,) for several
+    classes, else float32 of shape (n, units); weights are float32 of shape (n,) or None.
+    """
+    table = read_table(path)
+    inputs = {slot.name: _matrix(table, slot) for slot in encoder.slots}
+    names = [name for name in table.column_names if name.startswith(TARGET)]
+    target = np.column_stack([table.column(name).to_numpy() for name in names])
+    if pa.types.is_integer(table.schema.field(names[0]).type):
+        target = target[:, 0]
+    weight = table.column(WEIGHT).to_numpy() if WEIGHT in table.column_names else None
+    return inputs, target, weight
+
+
+def _matrix(table: pa.Table, slot: Slot) -> Array:
+    if slot.name == NUMBERS:
+        matrix = np.empty((table.num_rows, len(slot.columns)), np.float32)
+        for index, name in enumerate(slot.columns):
+            matrix[:, index] = table.column(name).to_numpy()
+        return matrix
+    column = table.column(slot.columns[0]).combine_chunks()
+    if slot.cardinality is not None:
+        return column.to_numpy()  # type: ignore[no-any-return]
+    return column.flatten().to_numpy().reshape(table.num_rows, *slot.shape)  # type: ignore[no-any-return]

@@ -1,0 +1,202 @@
+"""Register: a version of the model in MLflow with all that belongs to it, and the aliases."""
+
+import importlib.metadata
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schemas.contract import Contract
+from schemas.errors import ResourceError
+from schemas.stages import EvaluateResult, IngestResult, RegisterRequest, RegisterResult, TrainResult
+from tasks import bundle, registry, stage
+from tasks.registry import CHALLENGER, CHAMPION, Registry, Version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+log = logging.getLogger("evermodel.register")
+
+VERSION = 1
+
+_REQUIREMENTS = (
+    "fsspec", "keras", "numpy", "pandas", "pandera", "pyarrow", "pydantic", "pyyaml", "scikit-learn", "tensorflow-cpu",
+)  # fmt: skip
+
+
+def run_key(request: RegisterRequest) -> str:
+    """Return the run key: it changes with the bundle and its evaluation."""
+    return stage.run_key("register", request, version=VERSION)
+
+
+def registry_of(request: RegisterRequest) -> Registry:
+    """Return the registry that a request speaks of."""
+    return Registry(workspace=Path(request.workspace), tracking_uri=request.tracking_uri)
+
+
+def stands(request: RegisterRequest) -> bool:
+    """Say whether the version that this request makes is in the registry."""
+    key = run_key(request)
+    return any(each.tags.get(registry.RUN_KEY) == key for each in registry_of(request).versions(request.name))
+
+
+def run(request: RegisterRequest) -> RegisterResult:
+    """Make a version, point `challenger` to it, and `champion` too if the evaluation says that it is better.
+
+    A version that a killed run had made already is found by its run key and finished. Raises ResourceError when the
+    registry does not answer.
+    """
+    key = run_key(request)
+    directory = Path(request.workspace).absolute() / "register" / key
+    if stage.published(RegisterResult, directory) is not None and not stands(request):
+        stage.discard(directory)  # the registry was emptied since
+    return stage.publish(RegisterResult, request, stage="register", key=key, make=_make)
+
+
+def _make(request: RegisterRequest, out: Path) -> Mapping[str, Any]:
+    store = registry_of(request)
+    evaluated, evaluation = stage.opened(EvaluateResult, request.evaluate)
+    with store.locked(request.name):
+        version = _version(request, store) or _new_version(request, store, out)
+    store.client.set_registered_model_alias(request.name, CHALLENGER, version.version)
+    promoted, reason = _promotion(request, store, version, evaluation)
+    if promoted:
+        store.promote(request.name, version.version, reason=reason)
+    else:
+        store.client.set_model_version_tag(request.name, version.version, registry.REASON, reason)
+    figures = {"name": request.name, "version": version.version, "promoted": promoted, "reason": reason}
+    (out / "version.json").write_text(json.dumps(figures, indent=2) + "\n")
+    log.info("register: %s version %s, %s", request.name, version.version, reason)
+    return figures
+
+
+def _promotion(request: RegisterRequest, store: Registry, version: Version, evaluation: EvaluateResult) -> tuple[bool, str]:
+    """Say whether the version becomes champion: it is better than that which is champion now."""
+    champion = next((each for each in store.versions(request.name) if CHAMPION in each.aliases), None)
+    if champion is not None and champion.version == version.version:
+        return True, evaluation.verdict.reason
+    if champion is not None and champion.version != request.champion_version:
+        return False, f"not promoted: version {champion.version} became champion meanwhile; run again to compare with it"
+    return evaluation.verdict.better, evaluation.verdict.reason
+
+
+def _version(request: RegisterRequest, store: Registry) -> Version | None:
+    key = run_key(request)
+    return next((each for each in store.versions(request.name) if each.tags.get(registry.RUN_KEY) == key), None)
+
+
+def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Version:
+    from mlflow.exceptions import MlflowException
+
+    trained, train = stage.opened(TrainResult, request.train)
+    client = store.client
+    run_id = _logged_run(request, store, out)
+    try:
+        client.create_registered_model(request.name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise ResourceError(f"the registry at {store.uri} refuses: {error}") from error
+    tags = {
+        registry.RUN_KEY: run_key(request),
+        registry.TRAIN_KEY: train.run_key,
+        registry.BUNDLE: bundle.digest(trained / "bundle"),
+        registry.COMPARED_WITH: request.champion_version or "",
+    }
+    source = f"{client.get_run(run_id).info.artifact_uri}/model"
+    version = client.create_model_version(request.name, source, run_id=run_id, tags=tags)
+    return store.find(request.name, str(version.version))
+
+
+def _logged_run(request: RegisterRequest, store: Registry, out: Path) -> str:
+    """Log parameters, metrics, artifacts and the model itself as a finished run; return its id."""
+    from mlflow.entities import Param
+
+    client = store.client
+    ingested, ingest = stage.opened(IngestResult, request.ingest)
+    trained, train = stage.opened(TrainResult, request.train)
+    evaluated, evaluation = stage.opened(EvaluateResult, request.evaluate)
+    tags = {
+        "mlflow.source.name": "evermodel",
+        "mlflow.runName": f"{request.name}-{train.run_key[:8]}",
+        "evermodel.data": ingest.digest,
+        registry.RUN_KEY: run_key(request),
+    }
+    run = client.create_run(_experiment(client, store, request.name), tags=tags)
+    run_id = str(run.info.run_id)
+    parameters = [Param(name, str(value)[:6000]) for name, value in sorted(request.parameters.items())]
+    for start in range(0, len(parameters), 100):
+        client.log_batch(run_id, params=parameters[start : start + 100])
+    _log_metrics(client, run_id, trained, evaluation)
+    client.log_artifacts(run_id, str(evaluated), "evaluation")
+    client.log_artifact(run_id, str(ingested / "profile.json"), "data")
+    _save_model(trained / "bundle", out / "model")
+    client.log_artifacts(run_id, str(out / "model"), "model")
+    stage.discard(out / "model")
+    client.set_terminated(run_id)
+    return run_id
+
+
+def _experiment(client: "MlflowClient", store: Registry, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id if found else client.create_experiment(name, artifact_location=store.artifacts))
+
+
+def _log_metrics(client: "MlflowClient", run_id: str, trained: Path, evaluation: EvaluateResult) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    history = json.loads((trained / "history.json").read_text())
+    metrics = [
+        Metric(name, value, now, epoch)
+        for name in ("loss", "validation_loss")
+        for epoch, value in enumerate(history[name], start=1)
+    ]
+    for split, values in evaluation.metrics.items():
+        for name, value in values.items():
+            if math.isfinite(value):
+                metrics.append(Metric(f"{split}_{_metric_name(name)}", value, now, 0))
+    for start in range(0, len(metrics), 1000):
+        client.log_batch(run_id, metrics=metrics[start : start + 1000])
+
+
+def _metric_name(name: str) -> str:
+    """Return a name with only the signs that MLflow allows."""
+    return "".join(sign if sign.isalnum() or sign in "_-. :/" else "_" for sign in name)[:200]
+
+
+def _save_model(source: Path, target: Path) -> None:
+    """Write the MLflow model: the bundle, the code that reads it, and what must be installed."""
+    import mlflow.pyfunc
+
+    code = Path(__file__).parent
+    mlflow.pyfunc.save_model(
+        str(target),
+        python_model=str(code / "pyfunc.py"),
+        artifacts={"bundle": str(source)},
+        code_paths=[str(code), str(code.parent / "schemas")],
+        pip_requirements=list(_requirements()),
+        signature=_signature(Contract.load(source / "contract.json")),
+    )
+
+
+def _requirements() -> list[str]:
+    installed = {each.metadata["Name"].lower(): each.version for each in importlib.metadata.distributions()}
+    return [f"{name}=={installed[name]}" for name in ("mlflow", *_REQUIREMENTS) if name in installed]
+
+
+def _signature(contract: Contract) -> "ModelSignature":
+    """Return the raw columns that the model takes; MLflow refuses rows without the required ones."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
+
+    columns = [ColSpec(AnyType(), name, required=column.required) for name, column in contract.columns.items()]
+    return ModelSignature(inputs=Schema(columns))
+
+
+if __name__ == "__main__":
+    stage.main(RegisterRequest, run)

@@ -1,0 +1,198 @@
+"""The registry of models: MLflow, on a server or on SQLite and files in the workspace."""
+
+import contextlib
+import fcntl
+import functools
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import ResourceError
+from schemas.stages import Input, TrainResult
+from tasks import bundle, stage
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+RUN_KEY = "evermodel.run_key"
+TRAIN_KEY = "evermodel.train_key"
+BUNDLE = "evermodel.bundle"
+COMPARED_WITH = "evermodel.compared_with"
+REASON = "evermodel.reason"
+PREVIOUS = "evermodel.previous_champion"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    created_ms: int
+    run_id: str
+    source: str
+    tags: Mapping[str, str]
+
+    @property
+    def bundle_digest(self) -> str | None:
+        """The digest of the version's bundle."""
+        return self.tags.get(BUNDLE)
+
+
+class Registry:
+    """Versions of models and their aliases. Every call raises ResourceError when the registry does not answer."""
+
+    def __init__(self, *, workspace: Path, tracking_uri: str | None = None) -> None:
+        """Name the store: `tracking_uri`, else MLFLOW_TRACKING_URI, else SQLite and files in the workspace."""
+        self._workspace = workspace.absolute()
+        self._home = self._workspace / "mlflow"
+        self.uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self._home / 'mlflow.db'}"
+        self._local = self.uri.startswith("sqlite:")
+
+    @functools.cached_property
+    def client(self) -> "MlflowClient":
+        """MLflow's client, loaded at first use; no global tracking state is touched."""
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        from mlflow import MlflowClient
+
+        if self._local:
+            self._home.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    @property
+    def artifacts(self) -> str | None:
+        """Where a new experiment keeps its files; None leaves it to the server."""
+        return (self._home / "artifacts").as_uri() if self._local else None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to ask: a local store is made by the first registration."""
+        return not self._local or Path(self.uri.removeprefix("sqlite:///")).exists()
+
+    def names(self) -> list[str]:
+        """Return the names of all registered models, sorted."""
+        if not self.exists:
+            return []
+        with _answering(self.uri):
+            return sorted(model.name for model in self.client.search_registered_models())
+
+    def versions(self, name: str) -> list[Version]:
+        """Return all versions of a model, the newest first; none when there is no such model."""
+        if not self.exists:
+            return []
+        with _answering(self.uri):
+            found = self.client.search_model_versions(f"name='{name}'", max_results=1000)
+            aliases = self._aliases(name) if found else {}
+        versions = [self._version(each, aliases) for each in found]
+        return sorted(versions, key=lambda each: -int(each.version))
+
+    def _aliases(self, name: str) -> dict[str, str]:
+        return {alias: str(version) for alias, version in self.client.get_registered_model(name).aliases.items()}
+
+    def _version(self, found: Any, aliases: Mapping[str, str]) -> Version:
+        version = str(found.version)
+        return Version(
+            name=found.name,
+            version=version,
+            aliases=tuple(sorted(alias for alias, named in aliases.items() if named == version)),
+            created_ms=int(found.creation_timestamp),
+            run_id=str(found.run_id),
+            source=str(found.source),
+            tags=dict(found.tags),
+        )
+
+    def find(self, name: str, wanted: str) -> Version:
+        """Return a version by its number or alias; raises ResourceError when there is none."""
+        versions = self.versions(name)
+        if not versions:
+            known = ", ".join(self.names()) or "none"
+            raise ResourceError(f"no model {name!r} is registered in {self.uri}; there are: {known}")
+        for version in versions:
+            if version.version == wanted or wanted in version.aliases:
+                return version
+        raise ResourceError(f"model {name!r} has no version or alias {wanted!r}; versions are 1 to {versions[0].version}")
+
+    def incumbent(self, name: str, challenger_digest: str) -> Version | None:
+        """Return the version that a bundle must beat.
+
+        That is the champion; for a bundle that is registered already, the one that it was compared with then, so that
+        a rerun asks the same question and finds its answer.
+        """
+        versions = self.versions(name)
+        for version in versions:
+            if version.bundle_digest == challenger_digest:
+                compared = version.tags.get(COMPARED_WITH)
+                return next((each for each in versions if each.version == compared), None)
+        return next((each for each in versions if CHAMPION in each.aliases), None)
+
+    def bundle(self, version: Version) -> Input:
+        """Return a version's bundle: the directory that train published, if it stands here, else a downloaded copy."""
+        digest = version.bundle_digest
+        trained = self._workspace / "train" / version.tags.get(TRAIN_KEY, "-")
+        if stage.published(TrainResult, trained) is not None:
+            return Input(path=str(trained / "bundle"), digest=digest)
+        directory = self._workspace / "downloads" / str(digest)
+        if not (directory / bundle.MANIFEST).is_file():
+            self._download(version, directory)
+        return Input(path=str(directory), digest=digest)
+
+    def _download(self, version: Version, directory: Path) -> None:
+        import mlflow.artifacts
+
+        with _answering(self.uri), stage.scratch(directory) as scratch:
+            found = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{version.source}/artifacts/bundle", dst_path=str(scratch), tracking_uri=self.uri
+            )
+            with contextlib.suppress(OSError):  # another process was faster
+                Path(found).rename(directory)
+
+    def promote(self, name: str, wanted: str, *, reason: str) -> Version:
+        """Make a version the champion, and record the one before it and the reason."""
+        with self.locked(name), _answering(self.uri):
+            version = self.find(name, wanted)
+            champion = next((each for each in self.versions(name) if CHAMPION in each.aliases), None)
+            if champion is None or champion.version != version.version:
+                self.client.set_model_version_tag(name, version.version, PREVIOUS, champion.version if champion else "")
+            self.client.set_model_version_tag(name, version.version, REASON, reason)
+            self.client.set_registered_model_alias(name, CHAMPION, version.version)
+        return self.find(name, version.version)
+
+    def rollback(self, name: str) -> Version:
+        """Make the champion before the present one the champion again; raises ResourceError when there is none."""
+        champion = self.find(name, CHAMPION)
+        previous = champion.tags.get(PREVIOUS)
+        if not previous:
+            raise ResourceError(f"model {name!r}: version {champion.version} has no champion before it")
+        with self.locked(name), _answering(self.uri):
+            self.client.set_registered_model_alias(name, CHAMPION, previous)
+            self.client.set_model_version_tag(name, champion.version, REASON, f"rolled back to version {previous}")
+        return self.find(name, previous)
+
+    @contextlib.contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the lock of a model's aliases among the processes that share this workspace."""
+        self._home.mkdir(parents=True, exist_ok=True)
+        with (self._home / f"{name}.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+@contextlib.contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    """Turn MLflow's and the store's errors into one message."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError) as error:
+        raise ResourceError(f"the registry at {uri} refuses: {error}") from error

@@ -1,0 +1,68 @@
+"""Parquet files as Evermodel writes and reads them: page checksums, fixed row groups, the same bytes every time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.errors import ResourceError
+
+ROW_GROUP_ROWS = 131_072
+
+
+class TableWriter:
+    """Writes batches of any size to one Parquet file in row groups of equal size. Used in a `with` statement."""
+
+    def __init__(self, path: Path, schema: pa.Schema, *, compression: str = "zstd") -> None:
+        """Create the file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(path, schema, compression=compression, write_page_checksum=True)
+        self._schema = schema
+        self._waiting: list[pa.Table] = []
+        self.rows = 0
+
+    def write(self, rows: pa.Table) -> None:
+        """Add rows; they reach the file when they fill a row group."""
+        if not rows.num_rows:
+            return
+        self._waiting.append(rows.cast(self._schema))
+        self.rows += rows.num_rows
+        if sum(table.num_rows for table in self._waiting) >= ROW_GROUP_ROWS:
+            self._flush(whole_groups_only=True)
+
+    def _flush(self, *, whole_groups_only: bool) -> None:
+        table = pa.concat_tables(self._waiting)
+        rows = table.num_rows // ROW_GROUP_ROWS * ROW_GROUP_ROWS if whole_groups_only else table.num_rows
+        self._writer.write_table(table.slice(0, rows), row_group_size=ROW_GROUP_ROWS)
+        self._waiting = [table.slice(rows)] if rows < table.num_rows else []
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Write what waits, and the footer."""
+        if kind is None and self._waiting:
+            self._flush(whole_groups_only=False)
+        self._writer.close()
+
+
+def read_batches(path: Path, *, columns: list[str] | None = None, rows: int = ROW_GROUP_ROWS) -> Iterator[pa.Table]:
+    """Yield a file's rows in order, at most `rows` at a time; raises ResourceError when a page is damaged."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
+            for batch in file.iter_batches(rows, columns=columns):
+                yield pa.Table.from_batches([batch])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ResourceError(f"{path} is damaged: {error}; delete its directory and run again") from error
+
+
+def read_table(path: Path, *, columns: list[str] | None = None) -> pa.Table:
+    """Return a whole file; raises ResourceError when a page is damaged."""
+    try:
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ResourceError(f"{path} is damaged: {error}; delete its directory and run again") from error

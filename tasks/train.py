@@ -1,0 +1,105 @@
+"""Train: a network on encoded rows, with the best epoch's weights, packed into a bundle."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from schemas.contract import Contract
+from schemas.errors import SpecError
+from schemas.spec import Named, Training
+from schemas.stages import EncodeResult, IngestResult, TrainRequest, TrainResult
+from tasks import bundle, features, stage
+from tasks.encoders.table import TableEncoder
+
+if TYPE_CHECKING:
+    import keras
+
+    from tasks.training.engine import Examples
+
+VERSION = 1
+
+_DEFAULT_LOSS = {
+    "regression": "mean_squared_error",
+    "multioutput_regression": "mean_squared_error",
+    "binary": "binary_crossentropy",
+    "multilabel": "binary_crossentropy",
+    "multiclass": "sparse_categorical_crossentropy",
+}
+
+
+def run_key(request: TrainRequest) -> str:
+    """Return the run key: it changes with the request and with any byte of the encoded rows."""
+    return stage.run_key("train", request, version=VERSION)
+
+
+def run(request: TrainRequest) -> TrainResult:
+    """Train, and publish the bundle and the history. The same request gives the same bytes on the same machine.
+
+    Raises TrainingError when the loss becomes no number, SpecError for what Keras does not know.
+    """
+    return stage.publish(TrainResult, request, stage="train", key=run_key(request), make=_make)
+
+
+def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
+    bundle.quiet_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    from tasks.networks import mlp
+    from tasks.training import catalogue, loop
+    from tasks.training.engine import Engine
+
+    ingested, _ = stage.opened(IngestResult, request.ingest)
+    encoded, _ = stage.opened(EncodeResult, request.encode)
+    contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
+    training = request.training
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(training.seed)
+    network = mlp.build(request.network, encoder.slots, encoder.target)
+    loss = catalogue.loss(training.loss or Named(name=_DEFAULT_LOSS[contract.problem]))
+    optimizer = catalogue.optimizer(training.optimizer)
+    train, validation = _examples(encoded, encoder, training, one_hot=_wants_one_hot(contract, loss))
+    engine = Engine(network, loss, optimizer, train, batch_size=training.batch_size, seed=training.seed)
+    history = loop.fit(engine, validation, training)
+    network.compile(optimizer=optimizer, loss=loss)
+    (out / "history.json").write_text(history.to_json())
+    bundle.write(out / "bundle", network, contract=ingested / "contract.json", encoder=encoded / "encoder.json")
+    return {
+        "epochs": history.epochs,
+        "best_epoch": history.best_epoch,
+        "parameters": network.count_params(),
+        "validation_loss": history.validation_loss[history.best_epoch - 1],
+    }
+
+
+def _wants_one_hot(contract: Contract, loss: "keras.losses.Loss") -> bool:
+    return contract.problem == "multiclass" and not type(loss).__name__.startswith("Sparse")
+
+
+def _examples(
+    encoded: Path, encoder: TableEncoder, training: Training, *, one_hot: bool
+) -> tuple["Examples", "Examples"]:
+    """Return training and validation examples; class weights are those of the training split for both."""
+    from tasks.training import weights
+    from tasks.training.engine import Examples
+
+    examples, classes, scale = [], None, 1.0
+    for split in ("train", "validation"):
+        inputs, target, sample_weight = features.read(encoded / "features" / f"{split}.parquet", encoder)
+        if split == "train":
+            classes = weights.class_weights(training.class_weight, encoder.target, target)
+        weight = weights.row_weights(classes, target, sample_weight)
+        if split == "train":
+            scale = float(weight.mean(dtype=np.float64))
+            if not scale:
+                raise SpecError("training.class_weight and data.weight leave no training row a weight above 0")
+        target = np.eye(encoder.target.units, dtype=np.float32)[target] if one_hot else target
+        examples.append(Examples(inputs, target, weight / np.float32(scale)))
+    return examples[0], examples[1]
+
+
+if __name__ == "__main__":
+    stage.main(TrainRequest, run)

@@ -1,0 +1,173 @@
+"""The spec: what fits together, what does not, and that every key is described."""
+
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from schemas.columns import BooleanColumn, NumericColumn
+from schemas.document import Document
+from schemas.spec import Problem, Spec
+
+
+def spec(**keys) -> Spec:
+    """A spec of one numeric column, with the keys given in place of its own."""
+    base = {
+        "name": "wine",
+        "problem": "binary",
+        "data": {"path": "wine.csv"},
+        "target": {"column": "good"},
+        "columns": {"acidity": {"kind": "numeric"}},
+    }
+    return Spec.model_validate(base | keys)
+
+
+def documents(parent: type[BaseModel] = Document) -> list[type[BaseModel]]:
+    """Every model of the spec and of the stages' requests and results."""
+    return [model for child in parent.__subclasses__() for model in (child, *documents(child))]
+
+
+@pytest.mark.parametrize("model", documents(), ids=lambda model: model.__name__)
+def test_every_field_is_described(model):
+    undescribed = [name for name, field in model.model_fields.items() if not field.description]
+    assert set(undescribed) <= {"kind", "by"}
+
+
+@pytest.mark.parametrize("model", documents(), ids=lambda model: model.__name__)
+def test_every_document_is_frozen_and_says_what_it_is(model):
+    assert model.model_config["frozen"]
+    assert model.__doc__ or model.__name__.startswith("_")
+
+
+ONE, SEVERAL = {"column": "a"}, {"columns": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("problem", "target"),
+    [
+        ("regression", ONE),
+        ("multioutput_regression", SEVERAL),
+        ("binary", ONE),
+        ("multiclass", ONE),
+        ("multiclass", SEVERAL),
+        ("multilabel", ONE),
+        ("multilabel", SEVERAL),
+    ],
+)
+def test_target_that_fits_its_problem_is_taken(problem, target):
+    assert spec(problem=problem, target=target).problem == problem
+
+
+@pytest.mark.parametrize(
+    ("problem", "target", "said"),
+    [
+        ("regression", SEVERAL, "problem regression wants target.column"),
+        ("binary", SEVERAL, "problem binary wants target.column"),
+        ("multioutput_regression", ONE, "wants target.columns, two or more"),
+        ("multioutput_regression", {"columns": ["a"]}, "wants target.columns, two or more"),
+        ("multiclass", {"columns": ["a"]}, "wants target.column, or columns for one-hot classes"),
+        ("multilabel", {"columns": ["a"]}, "wants target.columns of 0 and 1"),
+        ("binary", ONE | SEVERAL, "give either column or columns"),
+        ("binary", {}, "give either column or columns"),
+        ("multiclass", {"columns": ["a", "a"]}, "columns must be distinct"),
+        ("multiclass", ONE | {"positive": "x"}, "target.positive belongs to problem binary, not multiclass"),
+        ("regression", ONE | {"classes": ["x", "y"]}, "target.classes belongs to a target column of labels"),
+        ("multilabel", SEVERAL | {"classes": ["x", "y"]}, "target.classes belongs to a target column of labels"),
+        ("binary", ONE | {"classes": ["x", "y", "z"]}, "problem binary wants two target.classes, got 3"),
+        ("multiclass", ONE | {"classes": ["x"]}, "classes must be two or more, and distinct"),
+        ("multiclass", ONE | {"classes": ["x", "x"]}, "classes must be two or more, and distinct"),
+    ],
+)
+def test_target_that_does_not_fit_its_problem_is_refused(problem, target, said):
+    with pytest.raises(ValidationError, match=said):
+        spec(problem=problem, target=target)
+
+
+def test_every_problem_is_known():
+    assert set(get_args(Problem)) == {"regression", "multioutput_regression", "binary", "multilabel", "multiclass"}
+    with pytest.raises(ValidationError, match="'regression', 'multioutput_regression'"):
+        spec(problem="classification")
+
+
+@pytest.mark.parametrize(("problem", "target"), [("regression", ONE), ("multioutput_regression", SEVERAL)])
+@pytest.mark.parametrize("weight", ["balanced", {"a": 2.0}])
+def test_class_weight_has_no_place_in_regression(problem, target, weight):
+    with pytest.raises(ValidationError, match=r"class_weight has no meaning for problem .*: use data.weight"):
+        spec(problem=problem, target=target, training={"class_weight": weight})
+
+
+def test_bounded_output_belongs_to_regression_in_the_units_of_the_target():
+    network = {"output_activation": "softplus"}
+    with pytest.raises(ValidationError, match="output_activation is fixed by problem binary"):
+        spec(network=network)
+    with pytest.raises(ValidationError, match=r"set target.scale to none"):
+        spec(problem="regression", network=network)
+    bounded = spec(problem="regression", target=ONE | {"scale": "none"}, network=network)
+    assert bounded.network.output_activation == "softplus"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"target": {"column": "acidity"}},
+        {"problem": "multilabel", "target": {"columns": ["a", "acidity"]}},
+        {"data": {"path": "wine.csv", "weight": "acidity"}},
+    ],
+)
+def test_target_or_weight_among_the_features_is_refused(keys):
+    with pytest.raises(ValidationError, match="'acidity' is the target or the weight: take it out of columns"):
+        spec(**keys)
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ({"validation": 0.6, "test": 0.4}, "validation [+] test must be below 1, got 1"),
+        ({"by": "time", "column": "day", "test": 0}, "validation and test must be above 0"),
+        ({"by": "hash", "test": 1.5}, "less than 1"),
+        ({"by": "column", "column": "part", "train": ["a"], "test": ["a"]}, "'a' means two splits"),
+        ({"by": "column", "column": "part", "test": []}, "want one value or more each"),
+    ],
+)
+def test_split_that_leaves_a_part_empty_or_unclear_is_refused(split, said):
+    with pytest.raises(ValidationError, match=said):
+        spec(split=split)
+
+
+def test_split_goes_by_hash_unless_told():
+    assert spec(split={"test": 0.1}) == spec(split={"by": "hash", "test": 0.1})
+    assert spec().split.by == "hash"
+
+
+@pytest.mark.parametrize("name", ["Wine", "my wine", "../wine", "", "a" * 64])
+def test_name_that_no_registry_and_no_folder_would_take_is_refused(name):
+    with pytest.raises(ValidationError, match="name"):
+        spec(name=name)
+
+
+@pytest.mark.parametrize("limits", [{"minimum": 2, "maximum": 1}, {"minimum": float("nan")}, {"maximum": float("inf")}])
+def test_limits_that_no_value_or_every_value_keeps_are_refused(limits):
+    with pytest.raises(ValidationError, match=r"no value would fit|finite number"):
+        NumericColumn(**limits)
+
+
+def test_word_that_is_both_true_and_false_is_refused():
+    with pytest.raises(ValidationError, match="'n' means both true and false"):
+        BooleanColumn(true=("J", "N"))
+
+
+def test_optimizer_is_a_name_or_a_name_with_arguments():
+    short = spec(training={"optimizer": "sgd"}).training.optimizer
+    long = spec(training={"optimizer": {"name": "sgd", "momentum": 0.9}}).training.optimizer
+    assert (short.name, short.arguments) == ("sgd", {})
+    assert (long.name, long.arguments) == ("sgd", {"momentum": 0.9})
+
+
+def test_spec_comes_back_from_its_json():
+    full = spec(
+        target={"column": "good", "positive": "yes"},
+        columns={"acidity": {"kind": "numeric"}, "region": {"kind": "embedding", "size": 4}},
+        split={"by": "time", "column": "day"},
+        training={"optimizer": {"name": "adam", "beta_1": 0.8}, "class_weight": {"yes": 2}},
+    )
+    assert Spec.model_validate_json(full.to_json()) == full
