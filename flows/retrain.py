@@ -1,6 +1,7 @@
 """The chain: ingest, encode, train, evaluate, register."""
 
 import importlib
+import logging
 import time
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,8 @@ from schemas.stages import (
 )
 from tasks import bundle, stage
 from tasks.registry import Registry
+
+log = logging.getLogger("evermodel.flow")
 
 DEFAULT_WORKSPACE = ".evermodel"
 
@@ -118,9 +121,10 @@ class _Chain:
             stage.discard(directory)
         standing = stage.published(kind, directory) is not None and (name != "register" or module.stands(request))
         result = _TASKS[name].with_options(refresh_cache=not standing)(name, request, run_key)
-        self.stages[name] = StageRun(
-            cached=standing, seconds=round(time.perf_counter() - started, 3), path=str(directory)
-        )
+        seconds = round(time.perf_counter() - started, 3)
+        self.stages[name] = StageRun(cached=standing, seconds=seconds, path=str(directory))
+        said = "stands already" if standing else f"done in {seconds:.1f} s"
+        log.info("%s: %s", name, said, extra={"event": {"stage": name, "status": "done", "cached": standing}})
         return kind.model_validate(result.model_dump() | {"path": str(directory)})
 
     def champion(self, name: str, train: TrainResult) -> tuple[str, Input] | None:

@@ -41,7 +41,6 @@ class Manifest(Document):
 def quiet_tensorflow() -> None:
     """Keep TensorFlow's start-up notes off standard error; call before its first import."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # other orders of summation, other last digits
 
 
 def write(directory: Path, network: "keras.Model", *, contract: Path, encoder: Path) -> None:
@@ -116,7 +115,7 @@ class Bundle:
 
     @functools.cached_property
     def _graph(self) -> Any:
+        network = self.network
         import tensorflow as tf
 
-        network = self.network
         return tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)

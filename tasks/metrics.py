@@ -64,9 +64,14 @@ def compute(scored: Scored) -> dict[str, float]:
         return {name: float(value) for name, value in compute_for[scored.problem](scored).items()}
 
 
+def lower_is_better(metric: str) -> bool:
+    """Say whether a lower value of a metric, or of `metric[output]`, is the better one."""
+    return metric.partition("[")[0] in LOWER_IS_BETTER
+
+
 def better(metric: str, value: float, than: float) -> bool:
     """Say whether a value of a metric is better than another."""
-    return value < than if metric in LOWER_IS_BETTER else value > than
+    return value < than if lower_is_better(metric) else value > than
 
 
 def deciding(metric: str | None, problem: Problem, known: Mapping[str, float]) -> str:

@@ -184,8 +184,12 @@ def _save_model(source: Path, target: Path) -> None:
 
 
 def _requirements() -> list[str]:
-    installed = {each.metadata["Name"].lower(): each.version for each in importlib.metadata.distributions()}
+    installed = {_normal(each.metadata["Name"]): each.version for each in importlib.metadata.distributions()}
     return [f"{name}=={installed[name]}" for name in ("mlflow", *_REQUIREMENTS) if name in installed]
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 def _signature(contract: Contract) -> "ModelSignature":

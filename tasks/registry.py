@@ -154,6 +154,15 @@ class Registry:
             with contextlib.suppress(OSError):  # another process was faster
                 Path(found).rename(directory)
 
+    def report(self, version: Version) -> Path:
+        """Return the path of a version's report, downloaded where it is not a local file."""
+        from mlflow.artifacts import download_artifacts
+
+        with _answering(self.uri):
+            artifacts = self.client.get_run(version.run_id).info.artifact_uri
+            uri = f"{artifacts}/evaluation/report.html"
+            return Path(download_artifacts(artifact_uri=uri, tracking_uri=self.uri))
+
     def promote(self, name: str, wanted: str, *, reason: str) -> Version:
         """Make a version the champion, and record the one before it and the reason."""
         with self.locked(name), _answering(self.uri):

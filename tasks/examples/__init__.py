@@ -1,7 +1,6 @@
 """Examples: real data sets, each with a spec that runs. The specs are the files in examples/; the data is made here."""
 
 import difflib
-import importlib
 import json
 import shutil
 from pathlib import Path
@@ -40,7 +39,8 @@ def write_example(name: str, folder: str | Path) -> Path:
     spec = folder / f"{name}.yaml"
     if spec.exists() and spec.read_bytes() != (SPECS / spec.name).read_bytes():
         raise ResourceError(f"{spec} says something else than the example; take another folder, or remove that file")
-    tables = importlib.import_module("tasks.examples.tables")  # it imports pandas, which a list of names does not need
+    from tasks.examples import tables  # imports pandas, which the list of names does not need
+
     folder.mkdir(parents=True, exist_ok=True)
     tables.write(name, folder)
     (folder / EDITOR_SCHEMA).write_text(json.dumps(editor_schema(), indent=2) + "\n", encoding="utf-8")

@@ -26,18 +26,20 @@ def write(name: str, folder: Path) -> None:
 
 def _diabetes() -> pd.DataFrame:
     source = datasets.load_diabetes(as_frame=True, scaled=False)
-    return source.data.astype({"sex": int, "age": int}).assign(progression=source.target.astype(int))
+    table: pd.DataFrame = source.data.astype({"sex": int})
+    return table.assign(progression=source.target.astype(int))
 
 
 def _linnerud() -> pd.DataFrame:
-    table = datasets.load_linnerud(as_frame=True).frame.astype(int).rename(columns=str.lower)
+    table: pd.DataFrame = datasets.load_linnerud(as_frame=True).frame.astype(int).rename(columns=str.lower)
     splits = ["train", "train", "validation", "train", "test"] * (len(table) // 5)
     return table.assign(person=range(1, len(table) + 1), split=splits)
 
 
 def _breast_cancer() -> pd.DataFrame:
     source = datasets.load_breast_cancer(as_frame=True)
-    return source.data.assign(diagnosis=source.target.map(dict(enumerate(source.target_names))))
+    table: pd.DataFrame = source.data
+    return table.assign(diagnosis=source.target.map(dict(enumerate(source.target_names))))
 
 
 def _digits() -> pd.DataFrame:
@@ -63,18 +65,15 @@ def _flights() -> pd.DataFrame:
     planes = planes.rename(columns={"year": "built"})[["tailnum", "built", "manufacturer", "model", "seats", "engine"]]
     joined = arrived.merge(weather, on=["origin", "time_hour"], how="left").merge(planes, on="tailnum", how="left")
     dates = pd.to_datetime(joined[["year", "month", "day"]]).dt.strftime("%Y-%m-%d")
-    features = ["carrier", "flight", "origin", "dest", "distance", *weather.columns, *planes.columns]
-    return (
-        joined[features]
-        .drop(columns="time_hour")
-        .loc[:, lambda table: ~table.columns.duplicated()]
-        .astype({"built": "Int64", "seats": "Int64"})
-        .assign(
-            departure=dates + " " + _clock(joined["sched_dep_time"]),
-            arrival=_clock(joined["sched_arr_time"]),
-            late=(joined["arr_delay"] > LATE_MINUTES).map({True: "yes", False: "no"}),
-        )
-    )
+    times = {
+        "departure": dates + " " + _clock(joined["sched_dep_time"]),
+        "arrival": _clock(joined["sched_arr_time"]),
+    }
+    route = joined[["carrier", "flight", "origin", "dest", "distance"]]
+    conditions = joined[[name for name in (*weather, *planes) if name not in ("origin", "time_hour")]]
+    late = (joined["arr_delay"] > LATE_MINUTES).map({True: "yes", False: "no"})
+    table = pd.concat([pd.DataFrame(times), route, conditions], axis="columns").assign(late=late)
+    return table.astype({"built": "Int64", "seats": "Int64"})
 
 
 def _nycflights(name: str) -> pd.DataFrame:

@@ -1,0 +1,240 @@
+"""The command `evermodel`. Each command loads only what it needs: help and mistakes are answered at once."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from schemas.errors import EvermodelError, SpecError, StoppedError
+
+app = typer.Typer(
+    name="evermodel",
+    help="Retrains Keras models on tables, and promotes a version only when it is better.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec, a YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as training.epochs=5.")
+]
+Workspace = Annotated[
+    str, typer.Option(envvar="EVERMODEL_WORKSPACE", help="The directory where stages publish.", show_default=True)
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+DEFAULT_WORKSPACE = ".evermodel"
+
+
+def main() -> None:
+    """Run the command; end with the documented exit code, and one message instead of a traceback."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        app()
+    except EvermodelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise StoppedError("stopped; run the same command again to go on where it was")
+
+
+@app.command()
+def example(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The example; without it, all are listed.")] = None,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write its two files.")] = Path(),
+) -> None:
+    """Write a small real data set and its spec."""
+    from tasks.examples import EXAMPLES, write_example
+
+    if name is None:
+        for each, description in EXAMPLES.items():
+            typer.echo(f"{each:<14} {description}")
+        return
+    spec = write_example(name, folder)
+    typer.echo(f"Wrote {spec} and its data. Next: evermodel run {spec}")
+
+
+@app.command()
+def init(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A data file: CSV, Parquet, JSON lines or Arrow.")],
+    target: Annotated[list[str], typer.Option(help="The target's column; several times for several.")],
+    name: Annotated[str | None, typer.Option(help="The model's name; by default the file's.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The spec to write; else it is printed.")] = None,
+) -> None:
+    """Infer a commented spec from a data file."""
+    from tasks.inference import infer_spec
+
+    text = infer_spec(data, target, name=name, folder=output.parent if output else Path())
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    if output.exists():
+        raise SpecError(f"{output} exists already; remove it or choose another name")
+    output.write_text(text, encoding="utf-8")
+    typer.echo(f"Wrote {output}. Look it over, then: evermodel run {output}")
+
+
+@app.command()
+def check(spec: SpecPath, overrides: Overrides = None, workspace: Workspace = DEFAULT_WORKSPACE) -> None:
+    """Validate a spec against its data and print what a run would do. Runs nothing."""
+    from flows.plan import plan
+    from schemas.spec_file import read_spec
+
+    for line in plan(read_spec(spec, overrides=tuple(overrides or ())), workspace):
+        typer.echo(line)
+
+
+@app.command()
+def run(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    force: Annotated[bool, typer.Option("--force", help="Run every stage anew.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Retrain: ingest, encode, train, evaluate and register. What stands already is used again."""
+    from schemas.spec_file import read_spec
+
+    parsed = read_spec(spec, overrides=tuple(overrides or ()))
+    _quiet_prefect()
+    from flows import display, retrain
+
+    with display.shown():
+        result = retrain(parsed, workspace=workspace, force=force)
+    if as_json:
+        typer.echo(result.to_json(), nl=False)
+    else:
+        display.summary(result)
+
+
+@app.command()
+def predict(
+    name: Name,
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="Raw rows: a file, a folder, a glob or a URL.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write: .parquet or .csv.")],
+    alias: Annotated[str, typer.Option(help="The version by its alias.")] = "champion",
+    version: Annotated[str | None, typer.Option(help="The version by its number.")] = None,
+    delimiter: Annotated[str, typer.Option(help="What stands between two CSV fields.")] = ",",
+    encoding: Annotated[str, typer.Option(help="Encoding of CSV and JSON files.")] = "utf-8",
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Score raw rows with a registered version, by default the champion."""
+    from flows import display
+    from schemas.spec import Source
+    from schemas.stages import PredictRequest
+    from tasks import predict as stage
+    from tasks.registry import Registry
+
+    registry = Registry(workspace=Path(workspace))
+    found = registry.find(name, version or alias)
+    request = PredictRequest(
+        bundle=registry.bundle(found),
+        source=Source(path=source, delimiter=delimiter, encoding=encoding),
+        output=str(output),
+    )
+    with display.shown():
+        result = stage.run(request)
+    typer.echo(f"{result.rows.accepted:,} rows scored by {name} version {found.version}: {result.output}")
+    if result.rejected_output:
+        typer.echo(f"{result.rows.rejected:,} rows break the contract: {result.rejected_output}")
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A model; without it, all are listed.")] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """List registered models, or the versions of one."""
+    from flows import display
+    from tasks.registry import Registry
+
+    registry = Registry(workspace=Path(workspace))
+    if name is None:
+        display.models({each: registry.versions(each) for each in registry.names()})
+    else:
+        registry.find(name, "1")
+        display.versions(registry.versions(name))
+
+
+@app.command()
+def promote(
+    name: Name,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The version's number.")],
+    reason: Annotated[str, typer.Option(help="Why; it is recorded with the version.")] = "promoted by hand",
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Make a version the champion."""
+    from tasks.registry import Registry
+
+    promoted = Registry(workspace=Path(workspace)).promote(name, version, reason=reason)
+    typer.echo(f"{name} version {promoted.version} is the champion")
+
+
+@app.command()
+def rollback(name: Name, workspace: Workspace = DEFAULT_WORKSPACE) -> None:
+    """Make the champion before the present one the champion again."""
+    from tasks.registry import Registry
+
+    previous = Registry(workspace=Path(workspace)).rollback(name)
+    typer.echo(f"{name} version {previous.version} is the champion again")
+
+
+@app.command()
+def report(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The model; may be left out if there is one.")] = None,
+    version: Annotated[str, typer.Option(help="A version's number or alias.")] = "challenger",
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Print where the report of a version is, by default that of the newest."""
+    from tasks.registry import Registry
+
+    registry = Registry(workspace=Path(workspace))
+    names = [name] if name else registry.names()
+    if len(names) != 1:
+        raise SpecError(f"name a model; there are: {', '.join(names) or 'none, run a spec first'}")
+    typer.echo(str(registry.report(registry.find(names[0], version))))
+
+
+@app.command()
+def schema() -> None:
+    """Print the spec's JSON Schema, for editors."""
+    import json
+
+    from schemas.spec_docs import editor_schema
+
+    typer.echo(json.dumps(editor_schema(), indent=2))
+
+
+@app.command()
+def doctor(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
+    """Look at the machine and say what is missing, and what to do."""
+    from flows.doctor import findings
+
+    missing = False
+    for finding in findings(Path(workspace)):
+        missing |= finding.needed and not finding.good
+        mark = "ok" if finding.good else "MISSING" if finding.needed else "-"
+        typer.echo(f"{mark:<8} {finding.what}: {finding.seen}" + (f"; {finding.remedy}" if not finding.good else ""))
+    raise typer.Exit(4 if missing else 0)
+
+
+def _quiet_prefect() -> None:
+    """Keep Prefect's own lines off the terminal, and give its temporary server time to start."""
+    defaults = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+if __name__ == "__main__":
+    main()

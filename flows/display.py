@@ -1,0 +1,138 @@
+"""What a person sees of a run: stages and a bar of epochs on a terminal, plain lines elsewhere, a table in the end.
+
+All of it goes to standard error, but for what a command was asked to print.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from schemas.run import RunResult
+
+if TYPE_CHECKING:
+    from tasks.registry import Version
+
+_SECONDS_BETWEEN_LINES = 1.0
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[None]:
+    """Show the log of Evermodel's stages while the body runs."""
+    console = Console(stderr=True)
+    logger = logging.getLogger("evermodel")
+    logger.setLevel(logging.INFO)
+    handler = _LiveStages(console) if console.is_terminal else _PlainLines()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _is_progress(event: Mapping[str, Any]) -> bool:
+    return "epoch" in event or "rows" in event
+
+
+class _PlainLines(logging.StreamHandler[Any]):
+    """One line an event; of progress at most one a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if _is_progress(getattr(record, "event", {})):
+            if time.monotonic() - self._last < _SECONDS_BETWEEN_LINES:
+                return
+            self._last = time.monotonic()
+        super().emit(record)
+
+
+class _LiveStages(logging.Handler):
+    """A line a stage, the one at work with a spinner, training with a bar of epochs."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.fields[stage]:<9}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._progress.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event: Mapping[str, Any] = getattr(record, "event", {})
+        stage = str(event.get("stage", ""))
+        if not stage:
+            self._progress.console.print(record.getMessage(), highlight=False)
+            return
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task("", total=None, stage=stage)
+        task, said = self._tasks[stage], record.getMessage().partition(": ")[2]
+        if "status" in event:
+            self._progress.update(task, total=1, completed=1, description=said)
+        elif "epoch" in event:
+            self._progress.update(task, total=event["epochs"], completed=event["epoch"], description=said)
+        else:
+            self._progress.update(task, description=said)
+
+    def close(self) -> None:
+        self._progress.stop()
+        super().close()
+
+
+def summary(result: RunResult) -> None:
+    """Print the test metrics, the champion's beside them, what became of the version, and where the report is."""
+    console = Console()
+    table = Table(title=f"{result.model.name} version {result.model.version}, test rows", title_justify="left")
+    table.add_column("metric")
+    table.add_column("this version", justify="right")
+    if result.champion_metrics:
+        table.add_column("champion", justify="right")
+    for name, value in result.metrics["test"].items():
+        other = [f"{result.champion_metrics[name]:.4g}"] if name in (result.champion_metrics or {}) else []
+        table.add_row(name, f"{value:.4g}", *other)
+    console.print(table)
+    rows = result.rows
+    console.print(f"{rows.read:,} rows read, {rows.rejected:,} rejected", highlight=False)
+    for warning in result.warnings:
+        console.print(f"[yellow]note[/] {_plain(warning)}", highlight=False, soft_wrap=True)
+    console.print(f"Version {result.model.version} {result.model.reason}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {_plain(result.report)}", highlight=False, soft_wrap=True)
+
+
+def models(found: Mapping[str, Sequence["Version"]]) -> None:
+    """Print all models, each with its number of versions and its champion."""
+    if not found:
+        Console().print("No model is registered yet: evermodel run SPEC registers one.")
+        return
+    table = Table("model", "versions", "champion")
+    for name, all_versions in found.items():
+        champion = next((each.version for each in all_versions if "champion" in each.aliases), "")
+        table.add_row(name, str(len(all_versions)), champion)
+    Console().print(table)
+
+
+def versions(found: Sequence["Version"]) -> None:
+    """Print the versions of a model, the newest first."""
+    table = Table("version", "alias", "made", "why")
+    for each in found:
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.created_ms / 1000))
+        table.add_row(each.version, ", ".join(each.aliases), made, _plain(each.tags.get("evermodel.reason", "")))
+    Console().print(table)
+
+
+def _plain(text: str) -> str:
+    """Return text in which rich finds no markup."""
+    return text.replace("[", r"\[")

@@ -1,0 +1,82 @@
+"""What a run would do, found out without running it."""
+
+import importlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from flows.requests import ingest_request, train_request
+from schemas.errors import DataError
+from schemas.spec import Spec
+from schemas.stages import EncodeRequest, EncodeResult, IngestRequest, IngestResult, TrainResult
+from tasks import encode, ingest, stage, train
+from tasks.rows import RowReader
+from tasks.sources.files import list_files
+
+_BATCHES = 4
+
+
+def plan(spec: Spec, workspace: str) -> Iterator[str]:
+    """Yield lines for a person: what the data looks like against the spec, and which stages would run.
+
+    Raises SpecError or DataError for what would make the run fail, as far as the names in the spec and the first rows
+    of the data show.
+    """
+    _check_names(spec)
+    request = ingest_request(spec, workspace)
+    yield f"model     {spec.name}: {spec.problem}, target {', '.join(spec.target.names)}"
+    yield from _data(spec, request)
+    kinds = [column.kind for column in spec.columns.values()]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    yield f"features  {len(kinds)} columns: {counts}"
+    yield f"split     by {spec.split.by}"
+    hidden = ", ".join(map(str, spec.network.hidden)) or "none"
+    yield f"network   {spec.network.kind}, hidden layers {hidden}, {spec.network.activation}"
+    yield f"training  at most {spec.training.epochs} epochs of batches of {spec.training.batch_size}, {spec.training.optimizer.name}"
+    yield f"stages    {_stages(spec, workspace, request)}"
+
+
+def _check_names(spec: Spec) -> None:
+    """Let Keras look at the names that it is to know."""
+    from tasks import bundle
+
+    bundle.quiet_tensorflow()
+    catalogue = importlib.import_module("tasks.training.catalogue")
+    catalogue.optimizer(spec.training.optimizer)
+    if spec.training.loss is not None:
+        catalogue.loss(spec.training.loss)
+
+
+def _data(spec: Spec, request: IngestRequest) -> Iterator[str]:
+    files = list_files(request.source)
+    reader = RowReader(files, request.source, request.contract, with_target=True)
+    batches = list(itertools.islice(reader, _BATCHES))
+    accepted = sum(batch.accepted.num_rows for batch in batches)
+    rejected = sum(batch.rejected.num_rows for batch in batches)
+    if not accepted + rejected:
+        raise DataError(f"{spec.data.path} holds 0 rows")
+    yield f"data      {len(files)} file{'s' * (len(files) > 1)}, {spec.data.path}"
+    yield f"rows      of the first {accepted + rejected:,} rows {rejected:,} would be rejected"
+    if rejected:
+        yield f"          {reader.rejections.summary()}"
+    if rejected > spec.data.maximum_rejected * (accepted + rejected):
+        yield f"          that is above data.maximum_rejected {spec.data.maximum_rejected:g}: the run would be refused"
+    if reader.extra:
+        yield f"          not in the spec: {', '.join(reader.extra[:20])}"
+
+
+def _stages(spec: Spec, workspace: str, request: IngestRequest) -> str:
+    home = Path(workspace).absolute()
+    ingested = stage.published(IngestResult, home / "ingest" / ingest.run_key(request))
+    if ingested is None:
+        return "all would run"
+    encode_request = EncodeRequest(workspace=workspace, ingest=ingested.as_input)
+    encoded = stage.published(EncodeResult, home / "encode" / encode.run_key(encode_request))
+    if encoded is None:
+        return "ingest stands; encode and all after it would run"
+    trained = stage.published(
+        TrainResult, home / "train" / train.run_key(train_request(spec, workspace, ingested, encoded))
+    )
+    if trained is None:
+        return "ingest and encode stand; train and all after it would run"
+    return "ingest, encode and train stand; evaluate and register run if the champion changed"

@@ -1,0 +1,87 @@
+"""What several labels a row ask for: the figures of each label, and how many labels of a row are wrong."""
+
+import numpy as np
+from sklearn import metrics as sk
+
+from tasks.encoders.base import Array
+from tasks.metrics import Scored
+from tasks.reports import drawing
+from tasks.reports.confusion import Rates
+from tasks.reports.elements import Plot, Section, Table
+from tasks.reports.formatting import number, percent, shorten
+
+_MOST_DRAWN = 30
+_MOST_LISTED = 100
+
+
+def section(test: Scored) -> Section:
+    """Return the section on the test rows; of many labels those with the most positives are shown."""
+    weight = np.ones(len(test.truth)) if test.weight is None else test.weight
+    truth, decided = test.truth.astype(bool), test.decided.astype(bool)
+    actual = weight @ truth
+    rates = Rates.of(actual=actual, decided=weight @ decided, hit=weight @ (truth & decided), total=float(weight.sum()))
+    ranked = np.argsort(-truth.sum(axis=0), kind="stable")
+    return Section(
+        plots=(_bars(test, rates, ranked[:_MOST_DRAWN]), _wrong(test)),
+        tables=(_labels(test, rates, actual / weight.sum(), np.sort(ranked[:_MOST_LISTED])),),
+    )
+
+
+def _labels(test: Scored, rates: Rates, base_rate: Array, shown: Array) -> Table:
+    positives = test.truth.sum(axis=0, dtype=np.int64)
+    return Table(
+        title="Each label",
+        header=("label", "precision", "recall", "specificity", "F1", "ROC AUC", "positives", "base rate"),
+        rows=tuple(
+            (
+                test.names[at],
+                *rates.row(at),
+                number(_auc(test, at)),
+                number(int(positives[at])),
+                percent(float(base_rate[at])),
+            )
+            for at in shown
+        ),
+        caption=f"The {len(shown)} labels with the most positives of {len(test.names):,}."
+        if len(shown) < len(test.names)
+        else "",
+    )
+
+
+def _auc(test: Scored, at: int) -> float:
+    truth = test.truth[:, at] if test.weight is None else test.truth[test.weight > 0, at]
+    if truth.min() == truth.max():
+        return float("nan")
+    return float(sk.roc_auc_score(test.truth[:, at], test.predicted[:, at], sample_weight=test.weight))
+
+
+def _bars(test: Scored, rates: Rates, shown: Array) -> Plot:
+    figure = drawing.canvas(height=max(320, 90 + 26 * len(shown)))
+    axes = figure.subplots()
+    places = np.arange(len(shown))
+    axes.barh(places, rates.f1[shown], height=0.62, color=drawing.BLUE, alpha=0.4, label="F1")
+    axes.plot(rates.precision[shown], places, "^", color=drawing.ORANGE, label="precision")
+    axes.plot(rates.recall[shown], places, "o", color=drawing.GREEN, label="recall")
+    axes.set_yticks(places, [shorten(test.names[at], 20) for at in shown])
+    axes.set(xlim=(0, 1.03), ylim=(len(shown) - 0.4, -0.6))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside lower center", ncols=3)
+    caption = "Labels with the most positives first."
+    if len(shown) < len(test.names):
+        caption = f"The {len(shown)} labels of {len(test.names):,} with the most positives."
+    return Plot("labels", "Each label", figure, caption)
+
+
+def _wrong(test: Scored) -> Plot:
+    wrong = np.bincount((test.decided != test.truth).sum(axis=1))
+    figure = drawing.canvas()
+    axes = figure.subplots()
+    bars = axes.bar(np.arange(len(wrong)), wrong, width=0.7, color=drawing.BLUE, alpha=0.55)
+    if len(wrong) <= 12:
+        axes.bar_label(bars, labels=[f"{count:,}" for count in wrong], padding=2)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel="wrong labels in a row", ylabel="test rows", ylim=(0, wrong.max() * 1.12))
+    axes.grid(visible=False, axis="x")
+    caption = f"Rows with no wrong label count in the subset accuracy; {len(test.names)} labels in all, cut at 0.5."
+    return Plot("wrong_labels", "Wrong labels per row", figure, caption)
