@@ -40,7 +40,7 @@ def _check_names(spec: Spec) -> None:
     """Let Keras look at the names that it is to know."""
     from tasks import bundle
 
-    bundle.quiet_tensorflow()
+    bundle.load_tensorflow()
     catalogue = importlib.import_module("tasks.training.catalogue")
     catalogue.optimizer(spec.training.optimizer)
     if spec.training.loss is not None:

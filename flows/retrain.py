@@ -117,7 +117,7 @@ class _Chain:
         module = importlib.import_module(f"tasks.{name}")
         run_key = module.run_key(request)
         directory = self._workspace / name / run_key
-        if self._force and name != "register":
+        if self._force:
             stage.discard(directory)
         standing = stage.published(kind, directory) is not None and (name != "register" or module.stands(request))
         result = _TASKS[name].with_options(refresh_cache=not standing)(name, request, run_key)

@@ -141,8 +141,6 @@ class _Fractions(Document):
     """Share of rows that early stopping and tuning look at."""
     test: Fraction = 0.2
     """Share of rows that only evaluation looks at."""
-    seed: int = 0
-    """Another seed gives another assignment."""
 
     @model_validator(mode="after")
     def _leave_rows_to_train(self) -> Self:
@@ -159,6 +157,8 @@ class HashSplit(_Fractions):
     """Each row goes where a hash of its key (without a key: of its values) says, in this run and all later ones."""
 
     by: Literal["hash"] = "hash"
+    seed: int = 0
+    """Another seed gives another assignment."""
 
 
 class GroupSplit(_Fractions):
@@ -167,6 +167,8 @@ class GroupSplit(_Fractions):
     by: Literal["group"] = "group"
     column: str
     """The column that names the group."""
+    seed: int = 0
+    """Another seed gives another assignment."""
 
 
 class TimeSplit(_Fractions):

@@ -1,8 +1,10 @@
 """The bundle: a directory with all that predictions need: the contract, the encoder and the network."""
 
 import functools
+import importlib
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "bundle.json"
 _NETWORK = "network.keras"
-_ROWS = 8192
+_FILES = ("contract.json", "encoder.json", _NETWORK)
+_ROWS = 1024
 
 
 class Manifest(Document):
@@ -38,9 +41,19 @@ class Manifest(Document):
     """Version of TensorFlow it was trained with."""
 
 
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up notes off standard error; call before its first import."""
+def load_tensorflow() -> None:
+    """Import TensorFlow, once a process, without the notes that its C++ part writes before any log level counts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" in sys.modules:
+        return
+    standard_error = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
 
 
 def write(directory: Path, network: "keras.Model", *, contract: Path, encoder: Path) -> None:
@@ -54,7 +67,7 @@ def write(directory: Path, network: "keras.Model", *, contract: Path, encoder: P
     shutil.copyfile(contract, directory / "contract.json")
     shutil.copyfile(encoder, directory / "encoder.json")
     files.save(network, directory / _NETWORK)
-    digests = {name: file_digest(directory / name) for name in ("contract.json", "encoder.json", _NETWORK)}
+    digests = {name: file_digest(directory / name) for name in _FILES}
     manifest = Manifest(files=digests, keras=keras.__version__, tensorflow=tf.__version__)
     (directory / MANIFEST).write_text(manifest.to_json())
 
@@ -71,14 +84,14 @@ class Bundle:
         """Open a bundle; raises ResourceError when a file is missing, changed or not what was asked for."""
         self._directory = Path(source.path)
         try:
-            content = (self._directory / MANIFEST).read_bytes()
-            manifest = Manifest.model_validate_json(content)
+            if source.digest is not None and digest(self._directory) != source.digest:
+                raise ResourceError(f"the bundle in {self._directory} is not the one asked for: its digest differs")
+            manifest = Manifest.model_validate_json((self._directory / MANIFEST).read_bytes())
         except (OSError, ValidationError) as error:
             raise ResourceError(f"{self._directory} holds no bundle: {error}") from error
-        if source.digest is not None and digest(self._directory) != source.digest:
-            raise ResourceError(f"the bundle in {self._directory} is not the one asked for: its digest differs")
-        if strange := [name for name in manifest.files if Path(name).name != name]:
-            raise ResourceError(f"{self._directory / MANIFEST} names a file outside the bundle: {strange[0]}")
+        if manifest.files.keys() != set(_FILES):
+            named = ", ".join(manifest.files)
+            raise ResourceError(f"{self._directory / MANIFEST} must name {', '.join(_FILES)}, not {named}")
         verify(self._directory, manifest.files)
         self.contract = Contract.load(self._directory / "contract.json")
         self.encoder = TableEncoder.load(self._directory / "encoder.json")
@@ -86,7 +99,7 @@ class Bundle:
     @functools.cached_property
     def network(self) -> "keras.Model":
         """The network, loaded at first use."""
-        quiet_tensorflow()
+        load_tensorflow()
         from tasks.networks import files
 
         return files.load(self._directory / _NETWORK)
@@ -97,20 +110,17 @@ class Bundle:
         Numbers in the target's own units, shape (n, outputs); probabilities of each class, shape (n, classes); or
         probabilities of each label, shape (n, labels).
         """
-        inputs = self.encoder.transform(rows)
-        pieces = [
-            self._forward({name: values[start : start + _ROWS] for name, values in inputs.items()})
-            for start in range(0, rows.num_rows, _ROWS)
-        ]
-        units = self.encoder.target.units
-        return self.encoder.target.decode(np.concatenate(pieces) if pieces else np.zeros((0, units), np.float32))
+        outputs = np.empty((rows.num_rows, self.encoder.target.units), np.float32)
+        for start in range(0, rows.num_rows, _ROWS):
+            piece = slice(start, start + _ROWS)
+            outputs[piece] = self._forward(self.encoder.transform(rows.slice(start, _ROWS)))
+        return self.encoder.target.decode(outputs)
 
     def _forward(self, inputs: Mapping[str, Array]) -> Floats:
-        """Run the network on at most 8,192 rows, filled up to a power of two: few shapes, few traces."""
+        """Run the network on at most 1,024 rows, filled up to that: of another shape, sums have other last digits."""
         rows = len(next(iter(inputs.values())))
-        filled = 1 << max(0, rows - 1).bit_length()
-        padded = {name: np.concatenate([values, np.repeat(values[-1:], filled - rows, axis=0)]) for name, values in inputs.items()}
-        outputs: Floats = self._graph(padded).numpy()[:rows]
+        filled = {name: np.resize(values, (_ROWS, *values.shape[1:])) for name, values in inputs.items()}
+        outputs: Floats = self._graph(filled).numpy()[:rows]
         return outputs
 
     @functools.cached_property

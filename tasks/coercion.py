@@ -3,6 +3,7 @@
 A value that cannot be what its column's kind says becomes null, and its row gets a reason.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,17 +23,18 @@ from schemas.columns import (
     OrdinalColumn,
     TensorColumn,
 )
-from schemas.errors import DataError
+from schemas.errors import DataError, SpecError
+from tasks.sources.batch import EXACT
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-EXACT = 2**53
-"""Above this a float64 no longer holds every integer."""
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 """What a number looks like in text."""
 
 _INTEGER = r"^[+-]?\d+$"
+_LONG = 1e15
 _AWARE = r":\d{2}(\.\d+)?\s*(Z|z|[+-]\d{2}(:?\d{2})?)$"
+_FINER = r"(:\d{2}\.\d{6})\d+"
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -43,66 +45,101 @@ class Coerced:
 
     values: pa.Array
     problems: tuple[tuple[Mask, str], ...] = ()
+    zoned: bool | None = None
+    """Of times: whether they came with a zone; None when there are none."""
+
+
+class ColumnError(DataError):
+    """What is wrong with a column as a whole; `rows`, shape (n,), says where it shows."""
+
+    def __init__(self, message: str, rows: Mask | None = None) -> None:
+        super().__init__(message)
+        self.rows = rows
 
 
 def coerce(values: pa.Array, column: Column, *, name: str, nulls: Sequence[str]) -> Coerced:
     """Return a feature column typed by its kind: float64, string, timestamp (UTC, microseconds), bool or float32 lists.
 
-    Raises DataError for what quarantining single rows would hide: integers that lose digits, times with and without a
-    zone in one column.
+    Raises ColumnError for what quarantining single rows would hide: integers that lose digits, times with and without
+    a zone in one column, lists where there should be plain values.
     """
     return _COERCE[type(column)](values, column, name, column.nulls if column.nulls is not None else nulls)
 
 
 def to_text(values: pa.Array, nulls: Sequence[str]) -> pa.Array:
-    """Return values as text; the texts in `nulls` become null. Whole floats lose their fraction: 1.0 is 1."""
+    """Return values as text; the texts in `nulls`, and NaN, become null. Whole floats lose their fraction: 1.0 is 1."""
     kind = values.type
     if pa.types.is_dictionary(kind):
-        values = values.dictionary_decode()
+        return to_text(values.dictionary_decode(), nulls)
     if pa.types.is_floating(kind):
+        values = pc.if_else(pc.is_nan(values), None, values)
         whole = pc.equal(pc.floor(values), values).fill_null(False)
         whole = pc.and_(whole, pc.less(pc.abs(values), EXACT)).fill_null(False)
         integers = pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string())
         values = pc.if_else(whole, integers, values.cast(pa.string()))
     elif not pa.types.is_string(kind):
         values = values.cast(pa.string())
-    return pc.if_else(pc.is_in(values, value_set=pa.array(nulls, pa.string())), None, values)
+    return _without(values, nulls)
+
+
+def _words(values: pa.Array, nulls: Sequence[str]) -> pa.Array:
+    """Return values as text without spaces around it."""
+    return _without(pc.utf8_trim_whitespace(to_text(values, nulls)), nulls)
+
+
+def _without(texts: pa.Array, nulls: Sequence[str]) -> pa.Array:
+    missing = pc.is_in(texts, value_set=pa.array(nulls, pa.string()))
+    return pc.if_else(missing, None, texts) if pc.any(missing).as_py() else texts
 
 
 def to_numbers(values: pa.Array, *, name: str, nulls: Sequence[str]) -> Coerced:
     """Return values as float64; text must look like a number. Infinity does not fit."""
     kind = values.type
-    problems = []
     if pa.types.is_temporal(kind) or pa.types.is_nested(kind):
-        raise DataError(f"column {name!r} holds {kind}, not numbers; change its kind in the spec")
+        raise ColumnError(f"column {name!r} holds {kind}, not numbers; change its kind in the spec")
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-        text = pc.utf8_trim_whitespace(to_text(values, nulls))
-        text = pc.if_else(pc.is_in(text, value_set=pa.array(nulls, pa.string())), None, text)
-        _refuse_inexact(pc.if_else(pc.match_substring_regex(text, _INTEGER), text, None), name)
-        fits = pc.match_substring_regex(text, NUMBER)
-        if not pc.all(fits).as_py():
-            problems.append((_mask(pc.invert(fits)), "is no number"))
-        values = pc.if_else(fits, text, None)
-    elif pa.types.is_integer(kind) and kind.bit_width == 64:
-        _refuse_inexact(values.cast(pa.string()), name)
+        return _parsed(to_text(values, nulls), name, nulls)
     numbers = values.cast(pa.float64(), safe=False)
+    if pa.types.is_integer(kind) and kind.bit_width == 64:
+        _refuse_inexact(values, _mask(pc.greater_equal(pc.abs(numbers), EXACT)), name)
+    return _finite(numbers)
+
+
+def _parsed(texts: pa.Array, name: str, nulls: Sequence[str]) -> Coerced:
+    with contextlib.suppress(pa.ArrowInvalid):  # nearly always all are plain numbers
+        numbers = texts.cast(pa.float64())
+        if pc.all(pc.less(pc.abs(numbers), _LONG)).as_py():  # which NaN and infinity are not
+            return Coerced(numbers)
+    texts = _words(texts, nulls)
+    integers = pc.if_else(pc.match_substring_regex(texts, _INTEGER), texts, None)
+    _refuse_inexact(texts, _mask(_is_large(pc.utf8_ltrim(integers, "+-0"))), name)
+    fits = pc.match_substring_regex(texts, NUMBER)
+    coerced = _finite(pc.if_else(fits, texts, None).cast(pa.float64()))
+    return Coerced(coerced.values, ((_mask(pc.invert(fits)), "is no number"), *coerced.problems))
+
+
+def _is_large(digits: pa.Array) -> pa.Array:
+    """Say which integers, without sign and leading zeros, are 2^53 or above."""
+    length, most = pc.utf8_length(digits), len(str(EXACT))
+    return pc.or_(pc.greater(length, most), pc.and_(pc.equal(length, most), pc.greater_equal(digits, str(EXACT))))
+
+
+def _refuse_inexact(values: pa.Array, large: Mask, name: str) -> None:
+    if large.any():
+        raise ColumnError(
+            f"column {name!r} holds the integer {str(values[int(large.argmax())])[:40]}, which a float64 cannot hold "
+            "exactly; if it is an identifier, make it a key or an embedding, or take it out",
+            large,
+        )
+
+
+def _finite(numbers: pa.Array) -> Coerced:
+    """Return numbers with null in place of NaN, which is a missing value, and of infinity, which does not fit."""
     finite = pc.is_finite(numbers)
-    nan = pc.is_nan(numbers)
-    if not pc.all(pc.or_(finite, nan)).as_py():
-        problems.append((_mask(pc.invert(pc.or_(finite, nan))), "is infinite"))
-    return Coerced(pc.if_else(finite, numbers, None), tuple(problems))
-
-
-def _refuse_inexact(integers: pa.Array, name: str) -> None:
-    large = pc.greater_equal(pc.utf8_length(integers), 16)
-    if not pc.any(large).as_py():
-        return
-    for text in integers.filter(large.fill_null(False)).to_pylist():
-        if abs(int(text)) > EXACT:
-            raise DataError(
-                f"column {name!r} holds the integer {text}, which a float64 cannot hold exactly; "
-                "if it is an identifier, make it a key or an embedding, or take it out"
-            )
+    if pc.all(finite).as_py():
+        return Coerced(numbers)
+    infinite = _mask(pc.is_inf(numbers))
+    return Coerced(pc.if_else(finite, numbers, None), ((infinite, "is infinite"),))
 
 
 def _mask(flags: pa.Array) -> Mask:
@@ -113,32 +150,65 @@ def _numeric(values: pa.Array, column: NumericColumn, name: str, nulls: Sequence
     coerced = to_numbers(values, name=name, nulls=nulls)
     if not column.integer:
         return coerced
-    if pa.types.is_floating(values.type) and pc.any(pc.greater(pc.abs(coerced.values), EXACT)).as_py():
-        raise DataError(f"column {name!r} holds integers above 2^53 as floats: their last digits are lost already")
+    large = _mask(pc.greater_equal(pc.abs(coerced.values), EXACT))
+    if large.any():
+        raise ColumnError(
+            f"column {name!r} holds integers of 2^53 or more as floats: their last digits are lost", large
+        )
     whole = pc.equal(pc.floor(coerced.values), coerced.values)
     fraction = (_mask(pc.invert(whole)), "has a fraction")
     return Coerced(pc.if_else(whole, coerced.values, None), (*coerced.problems, fraction))
 
 
-def _categorical(values: pa.Array, column: Column, name: str, nulls: Sequence[str]) -> Coerced:
+def _categorical(values: pa.Array, _column: Column, name: str, nulls: Sequence[str]) -> Coerced:
     if pa.types.is_nested(values.type):
-        raise DataError(f"column {name!r} holds lists, not categories")
+        raise ColumnError(f"column {name!r} holds {values.type}, not categories; change its kind in the spec")
     return Coerced(to_text(values, nulls))
 
 
 def to_times(values: pa.Array, *, pattern: str | None, name: str, nulls: Sequence[str]) -> Coerced:
     """Return values as timestamps in UTC with microseconds; a time without a zone is taken as UTC."""
-    if pa.types.is_temporal(values.type) and not pa.types.is_time(values.type):
-        return Coerced(values.cast(pa.timestamp("us", tz=getattr(values.type, "tz", None))).cast(TIMESTAMP))
-    text = pc.utf8_trim_whitespace(to_text(values, nulls))
-    aware = pc.match_substring_regex(text, _AWARE)
-    if pc.any(aware).as_py() and not pc.all(aware).as_py():
-        raise DataError(f"column {name!r} mixes times with and without a zone; write all of them one way")
-    series = text.to_pandas()
-    times = pd.to_datetime(series, format=pattern or "ISO8601", errors="coerce", utc=True).dt.as_unit("us")
+    kind = values.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _stamps(values, name)
+    if pa.types.is_temporal(kind) or pa.types.is_nested(kind):
+        raise ColumnError(f"column {name!r} holds {kind}, not dates or times; change its kind in the spec")
+    texts = _words(values, nulls)
+    if pattern is None:
+        for form in (pa.timestamp("us"), TIMESTAMP):  # nearly always all are of one of these
+            with contextlib.suppress(pa.ArrowInvalid):
+                return _stamps(texts.cast(form), name)
+    zoned = pc.match_substring_regex(texts, _AWARE)
+    some, every = pc.any(zoned).as_py(), pc.all(zoned).as_py()
+    if some and not every:
+        raise ColumnError(
+            f"column {name!r} mixes times with and without a zone; write all of them one way", _mask(pc.invert(zoned))
+        )
+    return _read_times(texts, pattern, zoned=some)
+
+
+def _stamps(values: pa.Array, name: str) -> Coerced:
+    zone = getattr(values.type, "tz", None)
+    zoned = None if values.null_count == len(values) else zone is not None
+    fine = getattr(values.type, "unit", None) == "ns"  # what is finer than a microsecond goes
+    try:
+        times = values.cast(pa.timestamp("us", tz=zone), safe=not fine)
+    except pa.ArrowInvalid as error:
+        raise ColumnError(f"column {name!r} holds times outside the years that microseconds reach: {error}") from error
+    return Coerced(times.cast(TIMESTAMP), zoned=zoned)
+
+
+def _read_times(texts: pa.Array, pattern: str | None, *, zoned: bool | None) -> Coerced:
+    texts = pc.replace_substring_regex(texts, _FINER, r"\1")  # or pandas takes nanoseconds, and years 1677 to 2262 only
+    series = texts.to_pandas()
+    try:
+        times = pd.to_datetime(series, format=pattern or "ISO8601", errors="coerce", utc=True).dt.as_unit("us")
+    except ValueError as error:
+        raise SpecError(f"format {pattern!r} is none of Python's strptime: {error}") from error
     unread = times.isna().to_numpy() & series.notna().to_numpy()
     reason = f"is no time of the form {pattern}" if pattern else "is no ISO 8601 date or time"
-    return Coerced(pa.array(times, TIMESTAMP), ((unread, reason),))
+    stamps = pa.array(times.dt.tz_localize(None).to_numpy(), pa.timestamp("us")).cast(TIMESTAMP)
+    return Coerced(stamps, ((unread, reason),), zoned=zoned)
 
 
 def _datetime(values: pa.Array, column: DatetimeColumn, name: str, nulls: Sequence[str]) -> Coerced:
@@ -149,7 +219,7 @@ def to_booleans(values: pa.Array, *, true: Sequence[str], false: Sequence[str], 
     """Return values as bool by the words that mean true and false, in any case."""
     if pa.types.is_boolean(values.type):
         return Coerced(values)
-    words = pc.utf8_lower(pc.utf8_trim_whitespace(to_text(values, nulls)))
+    words = pc.utf8_lower(_words(values, nulls))
     yes = pc.is_in(words, value_set=pa.array([word.lower() for word in true]))
     no = pc.is_in(words, value_set=pa.array([word.lower() for word in false]))
     unknown = pc.and_(pc.is_valid(words), pc.invert(pc.or_(yes, no)))
@@ -159,7 +229,7 @@ def to_booleans(values: pa.Array, *, true: Sequence[str], false: Sequence[str], 
     )
 
 
-def _boolean(values: pa.Array, column: BooleanColumn, name: str, nulls: Sequence[str]) -> Coerced:
+def _boolean(values: pa.Array, column: BooleanColumn, _name: str, nulls: Sequence[str]) -> Coerced:
     return to_booleans(values, true=column.true, false=column.false, nulls=nulls)
 
 
@@ -186,33 +256,43 @@ def _tensor(values: pa.Array, column: TensorColumn, name: str, nulls: Sequence[s
 def _number_lists(values: pa.Array, name: str, nulls: Sequence[str]) -> tuple[pa.ListArray, Mask]:
     """Return one flat list of float64 a row (NaN for what is no number), and where the row has no value."""
     if not pa.types.is_nested(values.type):
-        text = pc.utf8_trim_whitespace(to_text(values, nulls))
+        text = _words(values, nulls)
         missing = _mask(pc.is_null(text))
         plain = pc.utf8_trim_whitespace(pc.replace_substring_regex(text, r"[\[\](),;\s]+", " "))
         values = pc.split_pattern(plain.fill_null(""), " ")
     else:
         missing = _mask(pc.is_null(values))
-    lists = _as_list(values)
+    lists = _as_list(values, name)
     inner = lists.values
     while pa.types.is_nested(inner.type):
-        nested = _as_list(inner)
+        nested = _as_list(inner, name)
         offsets = pc.take(nested.offsets, lists.offsets.cast(pa.int64()))
         lists, inner = pa.ListArray.from_arrays(offsets, nested.values), nested.values
     numbers = to_numbers(inner, name=name, nulls=nulls).values.fill_null(np.nan)
     return pa.ListArray.from_arrays(lists.offsets, numbers), missing
 
 
-def _as_list(values: pa.Array) -> pa.ListArray:
+def _as_list(values: pa.Array, name: str) -> pa.ListArray:
     """Return a list array that starts at its first value and holds nothing behind null rows."""
+    if pa.types.is_struct(values.type) or pa.types.is_map(values.type) or pa.types.is_union(values.type):
+        raise ColumnError(f"column {name!r} holds {values.type}, not lists of numbers; change its kind in the spec")
     kind = values.type.value_type
     lists = pc.if_else(pc.is_valid(values), values.cast(pa.list_(kind)), pa.scalar([], pa.list_(kind)))
     return lists if lists.offset == 0 else pa.concat_arrays([lists])
 
 
-def to_label_lists(values: pa.Array, *, separator: str, nulls: Sequence[str]) -> Coerced:
+def to_label_lists(values: pa.Array, *, separator: str, nulls: Sequence[str], name: str = "target") -> Coerced:
     """Return lists of labels, from list columns or from text with a separator; an empty text is an empty list."""
     if pa.types.is_nested(values.type):
-        return Coerced(values.cast(pa.list_(pa.string())))
+        lists = _as_list(values, name)
+        if pa.types.is_nested(lists.values.type):
+            raise ColumnError(
+                f"column {name!r} holds {values.type}, not lists of labels; change the target in the spec"
+            )
+        lists = pa.ListArray.from_arrays(lists.offsets, to_text(lists.values, ()), mask=pc.is_null(values))
+        gaps = np.zeros(len(lists), bool)
+        gaps[pc.list_parent_indices(lists).filter(pc.is_null(lists.flatten())).to_numpy()] = True
+        return Coerced(lists, ((gaps, "has a label without a value"),))
     text = pc.utf8_trim_whitespace(to_text(values, [null for null in nulls if null]))
     parts = pc.split_pattern(text, separator)
     labels = pc.utf8_trim_whitespace(parts.values)
@@ -236,5 +316,3 @@ _COERCE: dict[type, Callable[..., Coerced]] = {
     BooleanColumn: _boolean,
     TensorColumn: _tensor,
 }
-
-

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from schemas.columns import TensorColumn
 from schemas.contract import Contract
 from schemas.document import digest
 from schemas.stages import EncodeRequest, EncodeResult, IngestResult
@@ -14,12 +15,13 @@ from tasks import features, stage
 from tasks.encoders import table as encoders
 from tasks.encoders.table import TableEncoder
 from tasks.splits import SPLITS
-from tasks.tables import TableWriter, read_batches
+from tasks.tables import ROW_GROUP_ROWS, TableWriter, read_batches
 
 log = logging.getLogger("evermodel.encode")
 
 VERSION = 1
 _NOTABLE_UNKNOWN = 0.05
+_VALUES_AT_ONCE = 1 << 24
 
 
 def run_key(request: EncodeRequest) -> str:
@@ -28,18 +30,27 @@ def run_key(request: EncodeRequest) -> str:
 
 
 def run(request: EncodeRequest) -> EncodeResult:
-    """Fit in one pass over the training rows, transform all splits, publish both. Raises DataError for what overflows."""
+    """Fit in one pass over the training rows, transform all splits, publish both.
+
+    Raises DataError for a number that does not fit float32 and for a class that training does not have.
+    """
     return stage.publish(EncodeResult, request, stage="encode", key=run_key(request), make=_make)
 
 
 def _make(request: EncodeRequest, out: Path) -> Mapping[str, Any]:
     source, _ = stage.opened(IngestResult, request.ingest)
     contract = Contract.load(source / "contract.json")
-    encoder = encoders.fit(contract, read_batches(source / "rows" / "train.parquet"))
+    width = sum(column.size for column in contract.columns.values() if isinstance(column, TensorColumn))
+    encoder = encoders.fit(contract, read_batches(source / "rows" / "train.parquet", rows=_rows_at_once(width)))
     (out / "encoder.json").write_text(encoder.to_json())
-    seen = {split: _write_features(encoder, contract, source, out, split) for split in SPLITS}
+    seen = {str(split): _write_features(encoder, contract, source, out, split) for split in SPLITS}
     (out / "unknown.json").write_text(json.dumps(seen, indent=2) + "\n")
-    return {"features": sum(len(slot.columns) for slot in encoder.slots), "warnings": _warnings(encoder, seen)}
+    return {"features": encoder.width, "warnings": _warnings(encoder, seen)}
+
+
+def _rows_at_once(width: int) -> int:
+    """Return how many rows of so many numbers to hold in memory: the same on every machine, as sums depend on it."""
+    return max(1, min(ROW_GROUP_ROWS, _VALUES_AT_ONCE // max(1, width)))
 
 
 def _write_features(encoder: TableEncoder, contract: Contract, source: Path, out: Path, split: str) -> dict[str, float]:
@@ -49,13 +60,12 @@ def _write_features(encoder: TableEncoder, contract: Contract, source: Path, out
     )
     unknown: Counter[str] = Counter()
     with TableWriter(out / "features" / f"{split}.parquet", layout, compression="none") as writer:
-        for rows in read_batches(source / "rows" / f"{split}.parquet"):
+        for rows in read_batches(source / "rows" / f"{split}.parquet", rows=_rows_at_once(encoder.width)):
             weight = encoders.weights(rows)
-            writer.write(
-                features.to_table(encoder.transform(rows), encoder.target.encode(rows), weight, layout=layout)
-            )
+            writer.write(features.to_table(encoder.transform(rows), encoder.target.encode(rows), weight, layout=layout))
             unknown += encoder.unknown(rows)
-            log.info("encode: %s %s rows", split, f"{writer.rows:,}", extra={"event": {"stage": "encode", "rows": writer.rows}})
+            event = {"stage": "encode", "split": split, "rows": writer.rows}
+            log.info("encode: %s %s rows", split, f"{writer.rows:,}", extra={"event": event})
     return {name: count / writer.rows for name, count in unknown.items()}
 
 
@@ -64,7 +74,8 @@ def _warnings(encoder: TableEncoder, unknown: Mapping[str, Mapping[str, float]])
     for split in ("validation", "test"):
         for name, share in unknown[split].items():
             if share > _NOTABLE_UNKNOWN:
-                said.append(f"column {name!r}: {share:.1%} of the {split} rows have a category that training did not know")
+                rows = f"{share:.1%} of the {split} rows"
+                said.append(f"column {name!r}: {rows} have a category that is unknown or too rare in training")
     return said
 
 

@@ -7,17 +7,16 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.encoders.base import Array
-from tasks.encoders.table import NUMBERS, Slot, TableEncoder
+from tasks.encoders.table import NUMBERS, TARGET, Slot, TableEncoder
 from tasks.tables import read_table
 
-TARGET = "_target."
 WEIGHT = "_weight"
 
 
 def schema(encoder: TableEncoder, *, weighted: bool, encoder_digest: str) -> pa.Schema:
     """Return the Arrow schema of encoded rows; its metadata carries the encoder's digest."""
     fields = [field for slot in encoder.slots for field in _fields(slot)]
-    fields += [(f"{TARGET}{index}", _target_type(encoder)) for index in range(_target_width(encoder))]
+    fields += [(name, _target_type(encoder)) for name in _target_names(encoder)]
     fields += [(WEIGHT, pa.float32())] if weighted else []
     return pa.schema(fields, metadata={"evermodel.encoder": encoder_digest})
 
@@ -34,8 +33,9 @@ def _target_type(encoder: TableEncoder) -> pa.DataType:
     return pa.int32() if encoder.target.kind == "label" and not encoder.target.binary else pa.float32()
 
 
-def _target_width(encoder: TableEncoder) -> int:
-    return 1 if encoder.target.kind == "label" else encoder.target.units
+def _target_names(encoder: TableEncoder) -> list[str]:
+    width = 1 if encoder.target.kind == "label" else encoder.target.units
+    return [f"{TARGET}{index}" for index in range(width)]
 
 
 def to_table(inputs: Mapping[str, Array], target: Array, weight: Array | None, *, layout: pa.Schema) -> pa.Table:
@@ -47,16 +47,12 @@ def to_table(inputs: Mapping[str, Array], target: Array, weight: Array | None, *
         elif values.ndim == 1:
             columns.append(pa.array(values))
         else:
-            flat = pa.array(values.reshape(-1))
-            columns.append(pa.FixedSizeListArray.from_arrays(flat, values[0].size if len(values) else _size(layout, len(columns))))
+            size = layout.field(len(columns)).type.list_size
+            columns.append(pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), size))
     matrix = target.reshape(len(target), -1)
     columns += [pa.array(matrix[:, index]) for index in range(matrix.shape[1])]
     columns += [] if weight is None else [pa.array(weight)]
     return pa.table(columns, schema=layout)
-
-
-def _size(layout: pa.Schema, index: int) -> int:
-    return int(layout.field(index).type.list_size)
 
 
 def read(path: Path, encoder: TableEncoder) -> tuple[dict[str, Array], Array, Array | None]:
@@ -67,9 +63,8 @@ def read(path: Path, encoder: TableEncoder) -> tuple[dict[str, Array], Array, Ar
     """
     table = read_table(path)
     inputs = {slot.name: _matrix(table, slot) for slot in encoder.slots}
-    names = [name for name in table.column_names if name.startswith(TARGET)]
-    target = np.column_stack([table.column(name).to_numpy() for name in names])
-    if pa.types.is_integer(table.schema.field(names[0]).type):
+    target = np.column_stack([table.column(name).to_numpy() for name in _target_names(encoder)])
+    if pa.types.is_integer(_target_type(encoder)):
         target = target[:, 0]
     weight = table.column(WEIGHT).to_numpy() if WEIGHT in table.column_names else None
     return inputs, target, weight

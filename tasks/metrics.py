@@ -1,10 +1,10 @@
 """Metrics of predictions, by scikit-learn, under its names in snake case."""
 
 import functools
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sklearn import metrics as sk
@@ -34,7 +34,9 @@ class Scored:
     @property
     def decided(self) -> Array:
         """Codes of the most probable classes, shape (n,); of labels, zeros and ones cut at 0.5, shape (n, labels)."""
-        return (self.predicted >= 0.5).astype(np.int8) if self.problem == "multilabel" else self.predicted.argmax(axis=1)
+        return (
+            (self.predicted >= 0.5).astype(np.int8) if self.problem == "multilabel" else self.predicted.argmax(axis=1)
+        )
 
 
 DEFAULT_METRIC: Mapping[Problem, str] = {
@@ -94,7 +96,7 @@ def _regression(scored: Scored) -> dict[str, float]:
 
 def _multioutput(scored: Scored) -> dict[str, float]:
     """The averages over the outputs, then each output's own figures under `metric[output]`."""
-    each = {}
+    each = dict[str, float]()
     for index, name in enumerate(scored.names):
         column = slice(index, index + 1)
         one = Scored("regression", (name,), scored.truth[:, column], scored.predicted[:, column], scored.weight)
@@ -105,8 +107,8 @@ def _multioutput(scored: Scored) -> dict[str, float]:
 def _binary(scored: Scored) -> dict[str, float]:
     truth, probability, decided, weight = scored.truth, scored.predicted[:, 1], scored.decided, scored.weight
     return {
-        "roc_auc": _auc(truth, probability, weight),
-        "pr_auc": sk.average_precision_score(truth, probability, sample_weight=weight),
+        "roc_auc": roc_auc(truth, probability, weight),
+        "pr_auc": sk.average_precision_score(truth, probability, sample_weight=weight) if truth.any() else math.nan,
         "log_loss": sk.log_loss(truth, scored.predicted, labels=[0, 1], sample_weight=weight),
         "brier_score": sk.brier_score_loss(truth, probability, sample_weight=weight),
         "accuracy": sk.accuracy_score(truth, decided, sample_weight=weight),
@@ -138,8 +140,10 @@ def _multiclass(scored: Scored) -> dict[str, float]:
 
 def _multilabel(scored: Scored) -> dict[str, float]:
     truth, decided, weight = scored.truth, scored.decided, scored.weight
-    f1 = functools.partial(sk.f1_score, truth, decided, sample_weight=weight, zero_division=0)
-    aucs = [_auc(truth[:, at], scored.predicted[:, at], weight) for at in range(truth.shape[1])]
+    # A single label looks to scikit-learn like two classes, of which only the second counts.
+    labels = [1] if truth.shape[1] == 1 else None
+    f1 = functools.partial(sk.f1_score, truth, decided, labels=labels, sample_weight=weight, zero_division=0)
+    aucs = [roc_auc(truth[:, at], scored.predicted[:, at], weight) for at in range(truth.shape[1])]
     return {
         "hamming_loss": sk.hamming_loss(truth, decided, sample_weight=weight),
         "subset_accuracy": sk.accuracy_score(truth, decided, sample_weight=weight),
@@ -154,5 +158,9 @@ def _log_loss(scored: Scored, at: int) -> float:
     return float(sk.log_loss(scored.truth[:, at], scored.predicted[:, at], labels=[0, 1], sample_weight=scored.weight))
 
 
-def _auc(truth: Array, probability: Array, weight: Any) -> float:
-    return float(sk.roc_auc_score(truth, probability, sample_weight=weight)) if 0 < truth.sum() < len(truth) else np.nan
+def roc_auc(truth: Array, probability: Array, weight: Array | None = None) -> float:
+    """Return the area under the ROC curve of zeros and ones, shape (n,); NaN where all rows that weigh are alike."""
+    present = truth if weight is None else truth[weight > 0]
+    if not 0 < present.sum() < len(present):
+        return math.nan
+    return float(sk.roc_auc_score(truth, probability, sample_weight=weight))

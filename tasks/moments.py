@@ -7,7 +7,10 @@ import numpy as np
 
 
 class Moments:
-    """Merges batches in float64 without losing digits (Chan, Golub and LeVeque, 1979)."""
+    """Merges batches in float64 without losing digits (Chan, Golub and LeVeque, 1979).
+
+    Numbers above 1e150 or so make the deviation infinite or NaN.
+    """
 
     def __init__(self) -> None:
         """Start with no numbers."""
@@ -19,10 +22,11 @@ class Moments:
         if not numbers.size:
             return
         numbers = numbers.astype(np.float64, copy=False)
-        mean, total = float(numbers.mean()), self.count + numbers.size
-        delta = mean - self.mean
-        self._squares += float(((numbers - mean) ** 2).sum()) + delta**2 * self.count * numbers.size / total
-        self.mean, self.count = self.mean + delta * numbers.size / total, total
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, total = numbers.mean(), self.count + numbers.size
+            delta = mean - self.mean
+            self._squares += float(((numbers - mean) ** 2).sum() + delta**2 * self.count * numbers.size / total)
+            self.mean, self.count = float(self.mean + delta * numbers.size / total), total
         self.minimum, self.maximum = min(self.minimum, float(numbers.min())), max(self.maximum, float(numbers.max()))
 
     @property
@@ -33,4 +37,4 @@ class Moments:
     @property
     def scale(self) -> float:
         """The deviation to divide by: 1 where the numbers do not differ but for rounding."""
-        return self.deviation if self.deviation > 1e-12 * max(1.0, abs(self.mean)) else 1.0
+        return 1.0 if self.deviation <= 1e-12 * abs(self.mean) else self.deviation

@@ -34,11 +34,14 @@ def run(request: PredictRequest) -> PredictResult:
     output = Path(request.output)
     if output.suffix not in (".parquet", ".csv"):
         raise SpecError(f"output {output} must end with .parquet or .csv")
-    bundle = Bundle(request.bundle)
-    reader = RowReader(list_files(request.source), request.source, bundle.contract, with_target=False)
+    bundle, files = Bundle(request.bundle), list_files(request.source)
+    if any(output.absolute() == Path(file.path) for file in files):
+        raise SpecError(f"output {output} is the source itself; choose another name")
+    reader = RowReader(files, request.source, bundle.contract, with_target=False)
     rejects = output.with_name(f"{output.stem}.rejected.parquet")
     scratch = [_beside(output), _beside(rejects)]
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
         accepted, rejected = _write(bundle, reader, *scratch)
         scratch[0].replace(output)
         if rejected:

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,14 +174,16 @@ def _save_model(source: Path, target: Path) -> None:
     import mlflow.pyfunc
 
     code = Path(__file__).parent
-    mlflow.pyfunc.save_model(
-        str(target),
-        python_model=str(code / "pyfunc.py"),
-        artifacts={"bundle": str(source)},
-        code_paths=[str(code), str(code.parent / "schemas")],
-        pip_requirements=list(_requirements()),
-        signature=_signature(Contract.load(source / "contract.json")),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow misses an input example: the signature is made from the contract
+        mlflow.pyfunc.save_model(
+            str(target),
+            python_model=str(code / "pyfunc.py"),
+            artifacts={"bundle": str(source)},
+            code_paths=[str(code), str(code.parent / "schemas")],
+            pip_requirements=list(_requirements()),
+            signature=_signature(Contract.load(source / "contract.json")),
+        )
 
 
 def _requirements() -> list[str]:

@@ -58,7 +58,8 @@ class Registry:
     @functools.cached_property
     def client(self) -> "MlflowClient":
         """MLflow's client, loaded at first use; no global tracking state is touched."""
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for noisy in ("alembic", "mlflow"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
         from mlflow import MlflowClient

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 UInts = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -21,19 +22,25 @@ def row_hashes(table: pa.Table) -> UInts:
 
 def _column_hashes(column: pa.Array) -> UInts:
     if pa.types.is_fixed_size_list(column.type):
-        size = column.type.list_size
-        values = column.values.fill_null(0).to_numpy().reshape(-1, size)
-        factors = mix(np.arange(1, size + 1, dtype=np.uint64)) | np.uint64(1)
-        return (mix(values.astype(np.float64).view(np.uint64)) * factors).sum(axis=1, dtype=np.uint64)
+        return _tensor_hashes(column)
     if pa.types.is_nested(column.type):
-        column = pa.array(["\0".join(labels) if labels is not None else None for labels in column.to_pylist()], pa.string())
+        column = pc.binary_join(column, "\0")
     if pa.types.is_string(column.type):
-        codes, uniques = pd.factorize(column.to_pandas().astype(object), use_na_sentinel=True)
-        known = pd.util.hash_array(np.asarray(uniques, dtype=object), categorize=False)
-        return np.concatenate([known, np.zeros(1, np.uint64)])[codes]  # code -1, a missing value, takes the last
+        encoded = column.dictionary_encode()
+        known = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False), categorize=False)
+        codes = encoded.indices.fill_null(len(known)).to_numpy()
+        return np.append(known, np.uint64(0))[codes]  # a missing value takes the last
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
     return mix(column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False).view(np.uint64))
+
+
+def _tensor_hashes(column: pa.FixedSizeListArray) -> UInts:
+    size = column.type.list_size
+    values = column.values.slice(column.offset * size, len(column) * size).fill_null(0).to_numpy().reshape(-1, size)
+    factors = mix(np.arange(1, size + 1, dtype=np.uint64)) | np.uint64(1)
+    hashes = (mix(values.astype(np.float64).view(np.uint64)) * factors).sum(axis=1, dtype=np.uint64)
+    return np.where(pc.is_valid(column).to_numpy(zero_copy_only=False), hashes, np.uint64(0))
 
 
 def mix(values: UInts) -> UInts:

@@ -1,15 +1,13 @@
 """Raw rows against the contract, batch by batch: typed rows that keep it, and rejected rows with their reasons."""
 
 import difflib
-import json
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pandera.errors
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,13 +18,25 @@ from schemas.errors import DataError
 from schemas.frame import frame_schema
 from schemas.spec import REGRESSION, Source
 from tasks import plugins
-from tasks.coercion import TIMESTAMP, Coerced, Mask, coerce, to_booleans, to_label_lists, to_numbers, to_text, to_times
+from tasks.coercion import (
+    TIMESTAMP,
+    Coerced,
+    ColumnError,
+    Mask,
+    coerce,
+    to_booleans,
+    to_label_lists,
+    to_numbers,
+    to_text,
+    to_times,
+)
+from tasks.problems import REJECTED, Problems, Rejections, quoted
 from tasks.row_keys import SeenKeys, row_hashes
+from tasks.sources.batch import MAXIMUM_CELLS, Batch
 from tasks.sources.files import File
-from tasks.sources.readers import Batch, open_file
+from tasks.sources.readers import open_file
 
-REJECTED = pa.schema([("file", pa.string()), (ROW, pa.int64()), ("reasons", pa.string()), ("record", pa.string())])
-"""Rejected rows: where from, which row of the source (null for a line that does not parse), why, and the raw row."""
+__all__ = ["REJECTED", "Checked", "RowReader", "typed_schema"]
 
 _TARGET_WORDS = BooleanColumn()
 
@@ -37,25 +47,6 @@ class Checked:
 
     accepted: pa.Table
     rejected: pa.Table
-
-
-@dataclass
-class Rejections:
-    """What rows were rejected for: a count and the first cases for each reason."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    cases: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, reason: str, cases: Sequence[str], count: int) -> None:
-        """Count a reason, and keep its first three cases."""
-        self.counts[reason] = self.counts.get(reason, 0) + count
-        self.cases[reason] = [*self.cases.get(reason, []), *cases][:3]
-
-    def summary(self, *, most: int = 5) -> str:
-        """Return the most frequent reasons in one line, each with its count and first cases."""
-        ordered = sorted(self.counts, key=lambda reason: -self.counts[reason])
-        said = [f"{reason} ({self.counts[reason]:,}: {', '.join(self.cases[reason])})" for reason in ordered[:most]]
-        return "; ".join(said) + (f"; and {len(ordered) - most} more reasons" if len(ordered) > most else "")
 
 
 def typed_schema(contract: Contract, *, with_target: bool) -> pa.Schema:
@@ -94,8 +85,9 @@ class RowReader:
         self._files, self._source, self._contract, self._with_target = files, source, contract, with_target
         self._schema = typed_schema(contract, with_target=with_target)
         self._frame_schema = frame_schema(contract, with_target=with_target)
-        self._model = plugins.load(contract.model).to_schema() if contract.model and with_target else None
+        self._model = plugins.pandera_schema(contract.model) if contract.model and with_target else None
         self._seen = SeenKeys() if contract.key and with_target else None
+        self._zoned: dict[str, bool] = {}
         self._next_row = 0
         self.rejections = Rejections()
         self.extra: list[str] = []
@@ -144,15 +136,28 @@ class RowReader:
         return f"column {missing[0]!r}{more} is missing{hint}"
 
     def _checked(self, batch: Batch, place: str) -> Checked:
-        raw = batch.columns.combine_chunks()
-        problems = _Problems(raw)
-        typed = self._typed(raw, problems)
-        self._validate(typed, problems)
+        try:
+            raw = _plain(batch.columns)
+            problems = Problems(raw)
+            typed = self._typed(raw, problems)
+            self._validate(typed, problems)
+        except ColumnError as error:
+            raise DataError(f"{place}: {error}{self._said(error.rows)}") from error
         self._refuse_repeated_keys(typed, problems)
-        accepted = typed.filter(pa.array(~problems.rows))
+        accepted = typed.filter(pa.array(~problems.rows)) if problems.rows.any() else typed
         rejected = problems.rejected(place, first_row=self._next_row, rejections=self.rejections)
         self._next_row += raw.num_rows
+        if self._next_row * len(self.wanted) > MAXIMUM_CELLS:
+            raise DataError(f"{place}: more than {MAXIMUM_CELLS:,} values are too many; split the source")
         return Checked(accepted, pa.concat_tables([rejected, self._malformed(batch, place)]))
+
+    def _said(self, rows: Mask | None) -> str:
+        """Return a count of rows and the first of them, for a message."""
+        if rows is None:
+            return ""
+        at = np.flatnonzero(rows)
+        first = ", ".join(f"{self._next_row + row}" for row in at[:3])
+        return f" (row {first}; {len(at):,} of rows {self._next_row:,} to {self._next_row + len(rows) - 1:,})"
 
     def _malformed(self, batch: Batch, place: str) -> pa.Table:
         for malformed in batch.malformed:
@@ -163,48 +168,62 @@ class RowReader:
         ]
         return pa.Table.from_pylist(rows, REJECTED)
 
-    def _typed(self, raw: pa.Table, problems: "_Problems") -> pa.Table:
+    def _typed(self, raw: pa.Table, problems: Problems) -> pa.Table:
         contract = self._contract
         columns = {ROW: pa.array(np.arange(self._next_row, self._next_row + raw.num_rows))}
         for name, column in contract.columns.items():
             values = coerce(_array(raw, name), column, name=name, nulls=contract.nulls)
-            columns[name] = problems.taken(name, values)
+            columns[name] = problems.taken(name, self._of_one_zone(name, values))
             if isinstance(column, TensorColumn) and column.required:
                 problems.add(name, "is missing", _missing(columns[name]))
         if self._with_target:
-            columns |= {name: self._target(name, raw, problems) for name in contract.target.names}
-            columns |= self._weight(raw) | self._split(raw, problems)
+            columns |= self._targets(raw, problems) | self._weight(raw) | self._split(raw, problems)
         for name in contract.key:
-            key = to_text(_array(raw, name), contract.nulls)
+            key = to_text(_single(raw, name), contract.nulls)
             problems.add(name, "is missing, but is a key", _missing(key))
             columns[f"{KEY}{name}"] = key
         return pa.table([columns[name] for name in self._schema.names], schema=self._schema)
 
-    def _target(self, name: str, raw: pa.Table, problems: "_Problems") -> pa.Array:
+    def _targets(self, raw: pa.Table, problems: Problems) -> dict[str, pa.Array]:
+        target = self._contract.target
+        found = {name: self._target(name, raw, problems) for name in target.names}
+        if self._contract.problem == "multiclass" and target.columns:
+            ones = np.sum([each.fill_null(0).to_numpy() for each in found.values()], axis=0)
+            problems.add(", ".join(found), "are not 1 in exactly one column", ones != 1)
+        return found
+
+    def _target(self, name: str, raw: pa.Table, problems: Problems) -> pa.Array:
         contract, values = self._contract, _array(raw, name)
         if contract.labels_in_lists:
-            labels = to_label_lists(values, separator=contract.target.separator, nulls=contract.nulls)
-            problems.add(name, "is missing", _missing(labels.values))
-            return labels.values
+            coerced = to_label_lists(values, separator=contract.target.separator, nulls=contract.nulls, name=name)
+            labels = problems.taken(name, coerced)
+            problems.add(name, "is missing", _missing(labels))
+            if contract.target.classes is not None:
+                problems.add(
+                    name, "has a label that is not among the classes", _strange(labels, contract.target.classes)
+                )
+            return labels
         if contract.problem in REGRESSION:
             return problems.taken(name, to_numbers(values, name=name, nulls=contract.nulls))
         if contract.target.columns:
-            words = to_booleans(values, true=_TARGET_WORDS.true, false=_TARGET_WORDS.false, nulls=contract.nulls)
+            words = to_booleans(
+                _single(raw, name), true=_TARGET_WORDS.true, false=_TARGET_WORDS.false, nulls=contract.nulls
+            )
             return problems.taken(name, Coerced(words.values.cast(pa.float64()), words.problems))
-        return to_text(values, contract.nulls)
+        return to_text(_single(raw, name), contract.nulls)
 
     def _weight(self, raw: pa.Table) -> dict[str, pa.Array]:
         name = self._contract.weight
         if name is None:
             return {}
         weight = to_numbers(_array(raw, name), name=name, nulls=self._contract.nulls).values
-        wrong = np.flatnonzero(~pc.greater_equal(weight, 0).fill_null(False).to_numpy(zero_copy_only=False))
-        if len(wrong):
-            rows = ", ".join(str(self._next_row + row) for row in wrong[:3])
-            raise DataError(f"weight column {name!r} must hold numbers of 0 or more; row {rows} does not ({len(wrong)} here)")
+        wrong = ~pc.greater_equal(weight, 0).fill_null(False).to_numpy(zero_copy_only=False)
+        if wrong.any():
+            value = quoted(raw, name, int(wrong.argmax()))
+            raise ColumnError(f"weight column {name!r} must hold numbers of 0 or more, got{value}", wrong)
         return {WEIGHT: weight}
 
-    def _split(self, raw: pa.Table, problems: "_Problems") -> dict[str, pa.Array]:
+    def _split(self, raw: pa.Table, problems: Problems) -> dict[str, pa.Array]:
         contract = self._contract
         if contract.split is None:
             return {}
@@ -212,23 +231,39 @@ class RowReader:
         if contract.split_time:
             column = contract.columns.get(name)
             pattern = column.format if isinstance(column, DatetimeColumn) else None
-            values = problems.taken(name, to_times(values, pattern=pattern, name=name, nulls=contract.nulls))
+            times = to_times(values, pattern=pattern, name=name, nulls=contract.nulls)
+            values = problems.taken(name, self._of_one_zone(name, times))
         else:
-            values = to_text(values, contract.nulls)
+            values = to_text(_single(raw, name), contract.nulls)
         problems.add(name, "is missing, but decides the split", _missing(values))
         return {SPLIT: values}
 
-    def _validate(self, typed: pa.Table, problems: "_Problems") -> None:
-        """Let pandera look at the values: the spec's own checks, then the user's model."""
-        lists = [name for name in typed.column_names if pa.types.is_nested(typed.schema.field(name).type)]
-        frame = typed.drop_columns([*lists]).to_pandas()
+    def _of_one_zone(self, name: str, times: Coerced) -> Coerced:
+        """Refuse a column of times that have a zone here and had none before, or the other way round."""
+        if times.zoned is not None and self._zoned.setdefault(name, times.zoned) != times.zoned:
+            here, before = ("with", "without") if times.zoned else ("without", "with")
+            raise ColumnError(
+                f"column {name!r} mixes times with and without a zone: {here} one from row {self._next_row:,} on, "
+                f"{before} one before; write all of them one way"
+            )
+        return times
+
+    def _validate(self, typed: pa.Table, problems: Problems) -> None:
+        """Let pandera look at the values, under the source's names: the spec's own checks, then the user's model."""
+        contract = self._contract
+        names = {f"{KEY}{name}": name for name in contract.key} | {WEIGHT: contract.weight, SPLIT: contract.split}
+        columns: dict[str, pa.ChunkedArray] = {}
+        for name, column in zip(typed.column_names, typed.columns, strict=True):
+            if name != ROW and not pa.types.is_nested(column.type):
+                columns.setdefault(names.get(name) or name, column)
+        frame = pa.table(columns).to_pandas()
         for schema in filter(None, (self._frame_schema, self._model)):
             try:
                 schema.validate(frame, lazy=True)
             except pandera.errors.SchemaErrors as error:
                 problems.add_failures(error.failure_cases)
 
-    def _refuse_repeated_keys(self, typed: pa.Table, problems: "_Problems") -> None:
+    def _refuse_repeated_keys(self, typed: pa.Table, problems: Problems) -> None:
         if self._seen is None:
             return
         keys = typed.select([name for name in typed.column_names if name.startswith(KEY)])
@@ -238,58 +273,26 @@ class RowReader:
         problems.add(", ".join(self._contract.key), "repeats the key of an earlier row", repeated)
 
 
-class _Problems:
-    """What is wrong with the rows of one batch: masks over its rows, each with a column and a reason."""
-
-    def __init__(self, raw: pa.Table) -> None:
-        self._raw = raw
-        self._found: list[tuple[str, str, Mask]] = []
-        self.rows: Mask = np.zeros(raw.num_rows, bool)
-
-    def taken(self, column: str, coerced: Coerced) -> pa.Array:
-        """Return coerced values, and keep what did not fit."""
-        for mask, reason in coerced.problems:
-            self.add(column, reason, mask)
-        return coerced.values
-
-    def add(self, column: str, reason: str, mask: Mask) -> None:
-        if mask.any():
-            self._found.append((column, reason, mask))
-            self.rows = self.rows | mask
-
-    def add_failures(self, cases: pd.DataFrame) -> None:
-        """Keep pandera's failure cases, except those of cells that did not even fit their type."""
-        whole = cases[cases["index"].isna()]
-        if len(whole):
-            case = whole.iloc[0]
-            raise DataError(f"column {case['column']!r} fails {case['check']} as a whole: {case['failure_case']!r}")
-        for (column, check), group in cases.groupby(["column", "check"], sort=False):
-            mask = np.zeros(len(self.rows), bool)
-            mask[group["index"].to_numpy(dtype=np.int64)] = True
-            for name, _, earlier in self._found:
-                if name == column:
-                    mask &= ~earlier
-            self.add(str(column), "is missing" if check == "not_nullable" else str(check), mask)
-
-    def rejected(self, place: str, *, first_row: int, rejections: Rejections) -> pa.Table:
-        """Return the rejected rows with all their reasons, and count these."""
-        at = np.flatnonzero(self.rows)
-        if not len(at):
-            return REJECTED.empty_table()
-        said = []
-        for column, reason, mask in self._found:
-            rows = np.flatnonzero(mask)
-            value = "" if column not in self._raw.column_names or "missing" in reason else _quoted(self._raw, column, rows[0])
-            cases = [f"row {first_row + row}" for row in rows[:3]]
-            rejections.add(f"{column} {reason}", [f"{cases[0]}{value}", *cases[1:]], len(rows))
-            said.append(pc.if_else(pa.array(mask[at]), f"{column} {reason}", None))
-        reasons = pc.binary_join_element_wise(*said, "; ", null_handling="skip")
-        records = [json.dumps(row, default=str, ensure_ascii=False) for row in self._raw.take(pa.array(at)).to_pylist()]
-        return pa.table([pa.repeat(place, len(at)), pa.array(at + first_row), reasons, records], schema=REJECTED)
+def _plain(table: pa.Table) -> pa.Table:
+    """Return raw columns as single arrays of plain types: bytes as text, extension types as what they are stored as."""
+    columns = {
+        name: _plain_array(name, column.combine_chunks())
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+    return pa.table(columns)
 
 
-def _quoted(raw: pa.Table, column: str, row: int) -> str:
-    return f" {str(raw.column(column)[row].as_py())[:40]!r}"
+def _plain_array(name: str, values: pa.Array) -> pa.Array:
+    if isinstance(values, pa.ChunkedArray):  # too long for one array, or without any chunk
+        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    if isinstance(values, pa.ExtensionArray):
+        values = values.storage
+    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+        try:
+            return values.cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise ColumnError(f"column {name!r} holds bytes that are not UTF-8 text; write it as text") from error
+    return values
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
@@ -297,5 +300,20 @@ def _array(table: pa.Table, name: str) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
+def _single(table: pa.Table, name: str) -> pa.Array:
+    values = _array(table, name)
+    if pa.types.is_nested(values.type):
+        raise ColumnError(f"column {name!r} holds {values.type}, not single values; choose another column")
+    return values
+
+
 def _missing(values: pa.Array) -> Any:
     return pc.is_null(values).to_numpy(zero_copy_only=False)
+
+
+def _strange(lists: pa.ListArray, classes: Sequence[str]) -> Mask:
+    """Say which lists, shape (n,), hold a label that is none of the classes."""
+    strange = np.zeros(len(lists), bool)
+    unknown = pc.invert(pc.is_in(lists.flatten(), value_set=pa.array(classes)))
+    strange[pc.list_parent_indices(lists).filter(unknown).to_numpy()] = True
+    return strange

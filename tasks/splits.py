@@ -75,58 +75,93 @@ def _time_bounds(split: TimeSplit, times: Iterable[pa.Array]) -> np.ndarray[Any,
     return bounds
 
 
-class RareLabels:
-    """Sees to it that each class stands in every split, by moving the fewest rows possible.
+def labels_of(rows: pa.Table, contract: Contract) -> tuple[pa.Array, Numbers]:
+    """Return all labels of the rows' targets as text, and the position of the row that each belongs to."""
+    names = contract.target.names
+    if contract.target_is_number:  # columns of 0 and 1, each named as its label
+        at = [np.flatnonzero(rows.column(name).to_numpy() == 1) for name in names]
+        positions = np.concatenate(at)
+        codes = np.repeat(np.arange(len(names)), [len(each) for each in at])
+        return pa.array(names, pa.string()).take(pa.array(codes)), positions
+    target = rows.column(names[0]).combine_chunks()
+    if not contract.labels_in_lists:
+        return target, np.arange(len(target))
+    return target.flatten(), pc.list_parent_indices(target).to_numpy()
 
-    A class with 200 rows or more misses a split too seldom to matter; of rarer ones all rows are remembered as they pass.
-    Moved is the row with the smallest hash, so that later runs move the same one.
+
+class LabelSpread:
+    """Sees to it that training, validation and test all have rows of each label, by moving the fewest rows possible.
+
+    A label with many rows misses a split too seldom to matter; of rarer ones all rows are remembered as they pass.
+    Moved is the row with the smallest hash, with all that equal it, so that later runs move the same one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, contract: Contract, split: Split) -> None:
         """Start with no rows."""
-        self._counts: dict[str, int] = {}
-        self._rows: dict[str, list[tuple[int, int, int]]] = {}
+        known = contract.target.columns if contract.target_is_number else contract.target.classes or ()
+        self._ids = {label: at for at, label in enumerate(known)}
+        self._counts = np.zeros((len(known), len(SPLITS)), np.int64)
+        self._rare = np.zeros(0, _RARE_ROW)
+        smallest = min(split.validation, split.test, 1 - split.validation - split.test) if _by_chance(split) else 1
+        self._enough = math.ceil(math.log(_CHANCE) / math.log1p(-smallest)) if smallest < 1 else 0
 
-    def add(self, labels: pa.Array, rows: Iterable[int], hashes: UInts, codes: Codes) -> None:
-        """Take note of a batch: text labels, row numbers, hashes and codes, each of shape (n,)."""
+    def add(self, labels: pa.Array, rows: Numbers, hashes: UInts, codes: Codes) -> None:
+        """Take note of a batch: for each label, shape (n,), the number, the hash and the code of its row."""
         encoded = labels.dictionary_encode()
-        indices = encoded.indices.to_numpy()
-        numbers = np.asarray(rows)
-        for index, label in enumerate(encoded.dictionary.to_pylist()):
-            at = np.flatnonzero(indices == index)
-            self._counts[label] = self._counts.get(label, 0) + len(at)
-            if self._counts[label] > _RARE:
-                self._rows.pop(label, None)
-            else:
-                new = zip(hashes[at].tolist(), numbers[at].tolist(), codes[at].tolist(), strict=True)
-                self._rows.setdefault(label, []).extend(new)
+        known = [self._ids.setdefault(label, len(self._ids)) for label in encoded.dictionary.to_pylist()]
+        ids = np.array(known, np.int64)[encoded.indices.to_numpy()]
+        self._counts = np.concatenate([self._counts, np.zeros((len(self._ids) - len(self._counts), len(SPLITS)), np.int64)])
+        np.add.at(self._counts, (ids, codes), 1)
+        new = np.rec.fromarrays([ids, hashes, rows, codes], dtype=_RARE_ROW)
+        remembered = np.concatenate([self._rare, new])
+        self._rare = remembered[self._counts.sum(axis=1)[remembered["label"]] <= self._enough]
 
     @property
     def labels(self) -> list[str]:
-        """All labels seen."""
-        return sorted(self._counts)
+        """All labels seen, sorted."""
+        return sorted(label for label, at in self._ids.items() if self._counts[at].any())
+
+    def refuse_untrained(self) -> None:
+        """Raise DataError, with counts, for labels that no training row has."""
+        absent = self._counts[:, TRAIN] == 0
+        if absent.any():
+            raise DataError(
+                f"{self._said(absent)} has no row in the training split; split by hash, or list target.classes and let "
+                "the others be rejected"
+            )
 
     def moves(self) -> dict[int, int]:
-        """Return the rows that must move: row number → code. Raises DataError for a class with fewer than three rows."""
-        if few := {label: count for label, count in self._counts.items() if count < len(SPLITS)}:
-            said = ", ".join(f"{label!r} ({count})" for label, count in sorted(few.items())[:10])
-            raise DataError(
-                f"too rare for training, validation and test: class {said} with fewer than {len(SPLITS)} rows; "
-                "collect more rows, merge the classes, or list target.classes and let the others be rejected"
-            )
-        return {row: code for rows in self._rows.values() for row, code in _moves(rows)}
+        """Return the rows that must move: row number → code. Raises DataError for labels with too few different rows."""
+        rare = self._rare.copy()
+        self._refuse_few(rare)
+        for _ in SPLITS:  # a row that has several labels may have to move again
+            lacking = np.flatnonzero(~self._present(rare).all(axis=1))
+            for label in lacking:
+                _spread(rare, label)
+            if not len(lacking):
+                moved = rare[rare["code"] != self._rare["code"]]
+                return dict(zip(moved["row"].tolist(), moved["code"].tolist(), strict=True))
+        raise self._too_few(~self._present(rare).all(axis=1))
 
+    def _present(self, rare: Any) -> Any:
+        """Say which splits have each label: shape (labels, splits)."""
+        present = self._counts > 0
+        present[np.unique(rare["label"])] = False
+        present[rare["label"], rare["code"]] = True
+        return present
 
-def _moves(rows: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
-    """Return (row, code) for each split that has none of the rows: the donor is the split that has most of them."""
-    by_code: dict[int, list[tuple[int, int]]] = {code: [] for code in range(len(SPLITS))}
-    for hashed, row, code in sorted(rows):
-        by_code[code].append((hashed, row))
-    moves = []
-    for code in (TRAIN, TEST, VALIDATION):
-        if not by_code[code]:
-            donor = max(by_code, key=lambda other: len(by_code[other]))
-            hashed, row = by_code[donor].pop(0)
-            by_code[code].append((hashed, row))
-            moves.append((row, code))
-    return moves
+    def _refuse_few(self, rare: Any) -> None:
+        different = np.bincount(np.unique(rare[["label", "hash"]])["label"], minlength=len(self._counts))
+        different[self._counts.sum(axis=1) > self._enough] = len(SPLITS)
+        few = (different < len(SPLITS)) | ~(self._present(rare).any(axis=1))
+        if few.any():
+            raise self._too_few(few)
+
+    def _too_few(self, which: Any) -> DataError:
+        return DataError(
+            f"{self._said(which)} is too rare for training, validation and test: {len(SPLITS)} different rows are the "
+            "least; collect more rows, merge classes, or list target.classes and let the others be rejected"
+        )
+
+    def _said(self, which: Any) -> str:
+        ...

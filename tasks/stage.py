@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import fcntl
 import hashlib
 import json
 import logging
@@ -95,12 +96,7 @@ def _renamed(kind: type[R], result: R, directory: Path, target: Path) -> R:
 def scratch(target: Path) -> Iterator[Path]:
     """Make a directory beside the target; remove it in the end, and those that killed runs left behind."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for remains in target.parent.glob(f"{_SCRATCH}*"):
-            if not _alive(int(remains.name.removeprefix(_SCRATCH).partition("-")[0])):
-                discard(remains)
-        directory = target.parent / f"{_SCRATCH}{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        directory.mkdir()
+        directory, lock = _locked_scratch(target.parent)
     except OSError as error:
         raise ResourceError(f"cannot write to {target.parent}: {error.strerror}; choose another --workspace") from error
     try:
@@ -109,21 +105,46 @@ def scratch(target: Path) -> Iterator[Path]:
         raise ResourceError(f"{error.strerror or error} ({error.filename or directory}); nothing was published") from error
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
 
 
-def _alive(process: int) -> bool:
+def _locked_scratch(parent: Path) -> tuple[Path, int]:
+    """Return a new directory and a lock on it, which the system lets go when the process ends, however it does.
+
+    A directory that nobody holds is what a killed run left. Process ids would not tell: containers count their own.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    door = os.open(parent, os.O_RDONLY)  # one at a time, or a new directory is swept before it is locked
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        fcntl.flock(door, fcntl.LOCK_EX)
+        for remains in parent.glob(f"{_SCRATCH}*"):
+            _sweep(remains)
+        directory = _scratch_name(parent)
+        directory.mkdir()
+        lock = os.open(directory, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return directory, lock
+    finally:
+        os.close(door)
+
+
+def _sweep(remains: Path) -> None:
+    with contextlib.suppress(OSError):  # a run holds it, or another one has swept it
+        lock = os.open(remains, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(remains, ignore_errors=True)
+        finally:
+            os.close(lock)
+
+
+def _scratch_name(parent: Path) -> Path:
+    return parent / f"{_SCRATCH}{uuid.uuid4().hex[:12]}"
 
 
 def discard(directory: Path) -> None:
     """Remove a directory such that it is never seen half there: renamed first, deleted then."""
-    doomed = directory.with_name(f"{_SCRATCH}{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    doomed = _scratch_name(directory.parent)
     with contextlib.suppress(OSError):
         directory.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
@@ -177,12 +198,12 @@ def main(request_type: type[D], run: Callable[[D], Document]) -> NoReturn:
     parser.add_argument("--json-log", action="store_true", help="log JSON lines to standard error")
     arguments = parser.parse_args()
     _log_to_stderr(as_json=arguments.json_log)
-    signal.signal(signal.SIGTERM, _stop)
     path = Path("/dev/stdin") if str(arguments.request) == "-" else arguments.request
     try:
+        signal.signal(signal.SIGTERM, _stop)
         result = run(request_type.load(path))
     except EvermodelError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        log.error("%s: %s", type(error).__name__, error)
         sys.exit(error.exit_code)
     print(result.to_json(), end="")
     sys.exit(0)

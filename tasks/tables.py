@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from schemas.errors import ResourceError
 
 ROW_GROUP_ROWS = 131_072
+_ROW_GROUP_VALUES = 1 << 25
 
 
 class TableWriter:
@@ -19,8 +20,15 @@ class TableWriter:
     def __init__(self, path: Path, schema: pa.Schema, *, compression: str = "zstd") -> None:
         """Create the file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(path, schema, compression=compression, write_page_checksum=True)
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression=compression,
+            write_page_checksum=True,
+            use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
+        )
         self._schema = schema
+        self._group_rows = _group_rows(schema)
         self._waiting: list[pa.Table] = []
         self.rows = 0
 
@@ -30,13 +38,13 @@ class TableWriter:
             return
         self._waiting.append(rows.cast(self._schema))
         self.rows += rows.num_rows
-        if sum(table.num_rows for table in self._waiting) >= ROW_GROUP_ROWS:
+        if sum(table.num_rows for table in self._waiting) >= self._group_rows:
             self._flush(whole_groups_only=True)
 
     def _flush(self, *, whole_groups_only: bool) -> None:
         table = pa.concat_tables(self._waiting)
-        rows = table.num_rows // ROW_GROUP_ROWS * ROW_GROUP_ROWS if whole_groups_only else table.num_rows
-        self._writer.write_table(table.slice(0, rows), row_group_size=ROW_GROUP_ROWS)
+        rows = table.num_rows // self._group_rows * self._group_rows if whole_groups_only else table.num_rows
+        self._writer.write_table(table.slice(0, rows), row_group_size=self._group_rows)
         self._waiting = [table.slice(rows)] if rows < table.num_rows else []
 
     def __enter__(self) -> Self:
@@ -50,11 +58,17 @@ class TableWriter:
         self._writer.close()
 
 
+def _group_rows(schema: pa.Schema) -> int:
+    """Return how many rows make a row group: fewer where a row holds long tensors."""
+    values = sum(field.type.list_size if pa.types.is_fixed_size_list(field.type) else 1 for field in schema)
+    return max(1, min(ROW_GROUP_ROWS, _ROW_GROUP_VALUES // max(1, values)))
+
+
 def read_batches(path: Path, *, columns: list[str] | None = None, rows: int = ROW_GROUP_ROWS) -> Iterator[pa.Table]:
-    """Yield a file's rows in order, at most `rows` at a time; raises ResourceError when a page is damaged."""
+    """Yield a file's rows in order, at most `rows` and a row group's at a time; raises ResourceError when a page is damaged."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
-            for batch in file.iter_batches(rows, columns=columns):
+            for batch in file.iter_batches(min(rows, _group_rows(file.schema_arrow)), columns=columns):
                 yield pa.Table.from_batches([batch])
     except (pa.ArrowInvalid, OSError) as error:
         raise ResourceError(f"{path} is damaged: {error}; delete its directory and run again") from error

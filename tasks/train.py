@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemas.contract import Contract
-from schemas.errors import SpecError
-from schemas.spec import Named, Training
+from schemas.errors import DataError, SpecError
+from schemas.spec import Named
 from schemas.stages import EncodeResult, IngestResult, TrainRequest, TrainResult
 from tasks import bundle, features, stage
 from tasks.encoders.table import TableEncoder
@@ -16,6 +16,7 @@ from tasks.encoders.table import TableEncoder
 if TYPE_CHECKING:
     import keras
 
+    from tasks.encoders.base import Array
     from tasks.training.engine import Examples
 
 VERSION = 1
@@ -29,6 +30,10 @@ _DEFAULT_LOSS = {
 }
 
 
+_REACH = {"relu": (0, np.inf), "softplus": (0, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1)}
+"""What an output activation can say."""
+
+
 def run_key(request: TrainRequest) -> str:
     """Return the run key: it changes with the request and with any byte of the encoded rows."""
     return stage.run_key("train", request, version=VERSION)
@@ -37,13 +42,14 @@ def run_key(request: TrainRequest) -> str:
 def run(request: TrainRequest) -> TrainResult:
     """Train, and publish the bundle and the history. The same request gives the same bytes on the same machine.
 
-    Raises TrainingError when the loss becomes no number, SpecError for what Keras does not know.
+    Raises TrainingError when the loss becomes no number, SpecError for what Keras does not know, DataError for a target
+    that the network's output cannot reach.
     """
     return stage.publish(TrainResult, request, stage="train", key=run_key(request), make=_make)
 
 
 def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
-    bundle.quiet_tensorflow()
+    bundle.load_tensorflow()
     import keras
     import tensorflow as tf
 
@@ -54,14 +60,15 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     ingested, _ = stage.opened(IngestResult, request.ingest)
     encoded, _ = stage.opened(EncodeResult, request.encode)
     contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
+    _refuse_other_columns(contract, encoder)
     training = request.training
     tf.config.experimental.enable_op_determinism()
     keras.utils.clear_session()
-    keras.utils.set_random_seed(training.seed)
+    keras.utils.set_random_seed(training.seed % 2**32)
     network = mlp.build(request.network, encoder.slots, encoder.target)
     loss = catalogue.loss(training.loss or Named(name=_DEFAULT_LOSS[contract.problem]))
     optimizer = catalogue.optimizer(training.optimizer)
-    train, validation = _examples(encoded, encoder, training, one_hot=_wants_one_hot(contract, loss))
+    train, validation = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss))
     engine = Engine(network, loss, optimizer, train, batch_size=training.batch_size, seed=training.seed)
     history = loop.fit(engine, validation, training)
     network.compile(optimizer=optimizer, loss=loss)
@@ -79,8 +86,24 @@ def _wants_one_hot(contract: Contract, loss: "keras.losses.Loss") -> bool:
     return contract.problem == "multiclass" and not type(loss).__name__.startswith("Sparse")
 
 
+def _refuse_other_columns(contract: Contract, encoder: TableEncoder) -> None:
+    names = {*(each.name for each in encoder.columns), *encoder.dropped}
+    if names != contract.columns.keys() or encoder.target.names != contract.target.names:
+        raise SpecError("ingest and encode do not belong together: columns differ; name the ingest that encode read")
+
+
+def _refuse_unreachable(target: "Array", encoder: TableEncoder, activation: str | None, split: str) -> None:
+    low, high = _REACH.get(activation or "", (-np.inf, np.inf))
+    for name, values in zip(encoder.target.names, target.T, strict=False):
+        if outside := int(((values < low) | (values > high)).sum()):
+            raise DataError(
+                f"target {name!r}: {outside:,} {split} rows lie outside {low:g} to {high:g}, which is all that "
+                f"network.output_activation {activation} can say; take another one"
+            )
+
+
 def _examples(
-    encoded: Path, encoder: TableEncoder, training: Training, *, one_hot: bool
+    encoded: Path, encoder: TableEncoder, request: TrainRequest, *, one_hot: bool
 ) -> tuple["Examples", "Examples"]:
     """Return training and validation examples; class weights are those of the training split for both."""
     from tasks.training import weights
@@ -90,12 +113,14 @@ def _examples(
     for split in ("train", "validation"):
         inputs, target, sample_weight = features.read(encoded / "features" / f"{split}.parquet", encoder)
         if split == "train":
-            classes = weights.class_weights(training.class_weight, encoder.target, target)
+            classes = weights.class_weights(request.training.class_weight, encoder.target, target)
+        _refuse_unreachable(target, encoder, request.network.output_activation, split)
         weight = weights.row_weights(classes, target, sample_weight)
+        mean = float(weight.mean(dtype=np.float64))
+        if not 0 < mean < np.inf:
+            raise SpecError(f"class_weight and data.weight leave no {split} row a finite weight above 0")
         if split == "train":
-            scale = float(weight.mean(dtype=np.float64))
-            if not scale:
-                raise SpecError("training.class_weight and data.weight leave no training row a weight above 0")
+            scale = mean
         target = np.eye(encoder.target.units, dtype=np.float32)[target] if one_hot else target
         examples.append(Examples(inputs, target, weight / np.float32(scale)))
     return examples[0], examples[1]

@@ -6,15 +6,20 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ConfigDict
 
+from schemas.contract import ROW
 from schemas.document import Document
+from schemas.errors import DataError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Fitted(Document, ABC):
-    """A fitted encoder of one column."""
+    """A fitted encoder of one column. Its numbers are finite: JSON has no others."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     slot: ClassVar[Literal["numeric", "embedding", "tensor"]] = "numeric"
     """Where the output goes: beside other numbers, into an embedding of its own, or into a tensor input of its own."""
@@ -52,6 +57,15 @@ class Fitter(ABC):
 
         `sample` holds the values, float64 and without missing ones, of a uniform sample of rows (or nothing).
         """
+
+
+def refuse_overflow(encoded: Array, rows: pa.Table, *, what: str, remedy: str) -> None:
+    """Raise DataError, with the first row, when encoded values of shape (n, ...) are not finite."""
+    if np.isfinite(encoded).all():
+        return
+    finite = np.isfinite(encoded.reshape(len(encoded), -1)).all(axis=1)
+    row, count = rows.column(ROW)[int(np.argmin(finite))], int((~finite).sum())
+    raise DataError(f"{what}, row {row} (rows like it here: {count:,}): too large for float32 after scaling; {remedy}")
 
 
 def missing(values: pa.Array) -> Floats:

@@ -1,5 +1,6 @@
 """Categories: as a position, as 0/1 columns, or as a code for a learned vector."""
 
+import functools
 from collections import Counter
 from typing import ClassVar, Literal
 
@@ -16,10 +17,15 @@ class _CategoryEncoder(Fitted):
     categories: tuple[str, ...]
     """The categories that are kept, in the order of their codes."""
 
+    @functools.cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: at for at, name in enumerate(self.categories)}
+
     def codes(self, values: pa.Array) -> Array:
         """Return positions in `categories`, int32 of shape (n,): -1 for an unknown category, -2 for a missing one."""
-        found = pc.index_in(values, value_set=pa.array(self.categories, pa.string())).fill_null(-1)
-        return np.where(missing(values) > 0, -2, found.to_numpy()).astype(np.int32)
+        encoded = values.dictionary_encode()
+        found = [self._positions.get(name, -1) for name in encoded.dictionary.to_pylist()]
+        return np.array([*found, -2], np.int32)[encoded.indices.fill_null(len(found)).to_numpy()]
 
     def unknown(self, values: pa.Array) -> int:
         """Return how many values are not among the categories that are kept."""
@@ -148,7 +154,8 @@ class CategoryFitter(Fitter):
         moments = Moments()
         if column.scale == "standard":
             position = {name: at for at, name in enumerate(categories)}
-            moments.add(np.repeat([float(position.get(name, -1)) for name in self._counts], list(self._counts.values())))
+            positions = [float(position.get(name, -1)) for name in self._counts]
+            moments.add(np.repeat(positions, list(self._counts.values())))
         return OrdinalEncoder(
             name=self._name,
             categories=categories,

@@ -1,13 +1,13 @@
 """Dates and times: their parts as numbers, or as points on a circle."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.columns import DatetimeColumn, DatetimePart
-from tasks.encoders.base import Array, Fitted, Fitter, Floats, missing
+from tasks.encoders.base import Array, Fitted, Fitter, Floats, floats, missing
 from tasks.moments import Moments
 
 _PERIODS: dict[DatetimePart, tuple[float, float]] = {
@@ -26,18 +26,17 @@ _PERIODS: dict[DatetimePart, tuple[float, float]] = {
 """The first value of each part that comes round, and how many there are."""
 
 
-def datetime_part(times: pd.Series, part: DatetimePart) -> Array:
-    """Return a part of times as float64 of shape (n,), NaN where they are missing. Weeks are those of ISO 8601."""
-    accessor: Any = times.dt
+def datetime_part(times: pa.Array, part: DatetimePart) -> Array:
+    """Return a part of timestamps as float64 of shape (n,), NaN where they are missing.
+
+    Weeks are those of ISO 8601; Monday is day 0 of the week.
+    """
     if part == "day_part":
-        return accessor.hour.to_numpy(np.float64, na_value=np.nan) // 6  # type: ignore[no-any-return]
-    if part == "week_of_year":
-        return accessor.isocalendar().week.to_numpy(np.float64, na_value=np.nan)  # type: ignore[no-any-return]
+        return floats(pc.hour(times)) // 6  # type: ignore[no-any-return]
     if part == "time":
-        numbers = accessor.hour * 3600 + accessor.minute * 60 + accessor.second
-        return numbers.to_numpy(np.float64, na_value=np.nan)  # type: ignore[no-any-return]
-    names = {"day_of_week": "dayofweek", "day_of_year": "dayofyear"}
-    return getattr(accessor, names.get(part, part)).to_numpy(np.float64, na_value=np.nan)  # type: ignore[no-any-return]
+        return floats(pc.hour(times)) * 3600 + floats(pc.minute(times)) * 60 + floats(pc.second(times))  # type: ignore[no-any-return]
+    name = "iso_week" if part == "week_of_year" else part
+    return floats(getattr(pc, name)(times))
 
 
 class DatetimeEncoder(Fitted):
@@ -68,8 +67,7 @@ class DatetimeEncoder(Fitted):
 
     def transform(self, values: pa.Array) -> Floats:
         """Return float32 of shape (n, len(outputs))."""
-        times = values.to_pandas()
-        columns: list[Array] = []
+        times, columns = _without_zone(values), list[Array]()
         for part, fill, center, scale in zip(self.parts, self.fills, self.centers, self.scales, strict=True):
             numbers = datetime_part(times, part)
             if self.cyclical and part in _PERIODS:
@@ -94,11 +92,10 @@ class DatetimeFitter(Fitter):
     def observe(self, values: pa.Array) -> None:
         """Take a batch of timestamps."""
         self._missing |= values.null_count > 0
-        known = values.drop_null()
+        known = _without_zone(values.drop_null())
         self._rows += len(known)
-        times = known.to_pandas()
         for part, moments in self._moments.items():
-            moments.add(datetime_part(times, part))
+            moments.add(datetime_part(known, part))
 
     def fitted(self, sample: Array) -> DatetimeEncoder | None:
         """Return the encoder."""
@@ -115,3 +112,8 @@ class DatetimeFitter(Fitter):
             scales=tuple(each.scale if scaled else 1.0 for each in moments),
             indicator=self._missing,
         )
+
+
+def _without_zone(times: pa.Array) -> pa.Array:
+    """Return times in UTC as such without a zone: Arrow would look each of them up in it."""
+    return times.cast(pa.timestamp("us"))

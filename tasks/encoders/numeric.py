@@ -1,5 +1,6 @@
 """Numbers: scaled, with missing ones imputed and marked."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -67,8 +68,10 @@ class NumericFitter(Fitter):
         """Return the encoder."""
         if not self._raw.count:
             return None
-        center, scale = self._center_and_scale(sample)
-        fills = {"mean": self._raw.mean, "zero": 0.0, "median": float(np.median(sample))}
+        # Of a column with very few values the sample may hold none.
+        quartiles = np.quantile(sample, [0.25, 0.5, 0.75]).tolist() if len(sample) else [self._raw.mean] * 3
+        center, scale = self._center_and_scale(quartiles)
+        fills = {"mean": self._raw.mean, "zero": 0.0, "median": quartiles[1]}
         return NumericEncoder(
             name=self._name,
             log=self._column.scale == "log",
@@ -78,7 +81,7 @@ class NumericFitter(Fitter):
             indicator=self._missing,
         )
 
-    def _center_and_scale(self, sample: Array) -> tuple[float, float]:
+    def _center_and_scale(self, quartiles: Sequence[float]) -> tuple[float, float]:
         if self._column.scale == "standard":
             return self._raw.mean, self._raw.scale
         if self._column.scale == "log":
@@ -86,8 +89,8 @@ class NumericFitter(Fitter):
         if self._column.scale == "min_max":
             return self._raw.minimum, (self._raw.maximum - self._raw.minimum) or 1.0
         if self._column.scale == "robust":
-            low, middle, high = np.quantile(sample, [0.25, 0.5, 0.75])
-            return float(middle), float(high - low) or self._raw.scale
+            low, middle, high = quartiles
+            return middle, high - low or self._raw.scale
         return 0.0, 1.0
 
 

@@ -1,18 +1,21 @@
 """The encoder of a whole table: one fitted encoder a column, and the target's."""
 
+import functools
+import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Discriminator
+from pydantic import Discriminator, ValidationError
 
 from schemas.columns import Column
 from schemas.contract import ROW, WEIGHT, Contract
 from schemas.document import Document
 from schemas.errors import DataError
-from tasks.encoders.base import Array, Fitter
+from tasks.encoders.base import Array, Fitted, Fitter, refuse_overflow
 from tasks.encoders.boolean import BooleanEncoder, BooleanFitter
 from tasks.encoders.categorical import CategoryFitter, EmbeddingEncoder, OneHotEncoder, OrdinalEncoder
 from tasks.encoders.datetimes import DatetimeEncoder, DatetimeFitter
@@ -23,7 +26,13 @@ from tasks.row_keys import mix
 from tasks.samples import Sample
 
 FittedColumn = Annotated[
-    NumericEncoder | OrdinalEncoder | OneHotEncoder | EmbeddingEncoder | DatetimeEncoder | BooleanEncoder | TensorEncoder,
+    NumericEncoder
+    | OrdinalEncoder
+    | OneHotEncoder
+    | EmbeddingEncoder
+    | DatetimeEncoder
+    | BooleanEncoder
+    | TensorEncoder,
     Discriminator("kind"),
 ]
 
@@ -39,6 +48,9 @@ _FITTERS: dict[str, type] = {
 
 NUMBERS = "numbers"
 """The network input that holds all plain numbers side by side."""
+
+TARGET = "_target."
+"""What the names of the encoded target's columns begin with; a number follows."""
 
 _SAMPLE_VALUES = 20_000_000
 _SAMPLE_ROWS = 200_000
@@ -69,19 +81,34 @@ class TableEncoder(Document):
     dropped: tuple[str, ...] = ()
     """Columns that had no value at all in the training split."""
 
-    @property
+    @functools.cached_property
     def slots(self) -> tuple[Slot, ...]:
-        """The network's inputs."""
-        numbers = tuple(_unique(name for each in self.columns if each.slot == "numeric" for name in each.outputs))
+        """The network's inputs: the numbers, then embeddings, then tensors, each in the order of the columns."""
+        taken = {f"{TARGET}{index}" for index in range(self.target.units)}
+        named = {each.name: tuple(_unique(name, taken) for name in each.outputs) for each in self.columns}
+        numbers = tuple(name for each in self.columns if each.slot == "numeric" for name in named[each.name])
         slots = [Slot(name=NUMBERS, shape=(len(numbers),), columns=numbers)] if numbers else []
-        for index, each in enumerate(each for each in self.columns if isinstance(each, EmbeddingEncoder)):
-            name = f"embedding_{index}"
-            slots.append(
-                Slot(name=name, shape=(), columns=(each.name,), cardinality=each.cardinality, size=each.size)
-            )
-        for index, each in enumerate(each for each in self.columns if isinstance(each, TensorEncoder)):
-            slots.append(Slot(name=f"tensor_{index}", shape=each.shape, columns=(each.name,)))
+        for name, each in self._inputs.items():
+            if isinstance(each, EmbeddingEncoder):
+                codes, size = each.cardinality, each.size
+                slots.append(Slot(name=name, shape=(), columns=named[each.name], cardinality=codes, size=size))
+            else:
+                slots.append(Slot(name=name, shape=each.shape, columns=named[each.name]))
         return tuple(slots)
+
+    @property
+    def _inputs(self) -> dict[str, EmbeddingEncoder | TensorEncoder]:
+        """The columns that have an input of their own, by its name."""
+        embeddings = [each for each in self.columns if isinstance(each, EmbeddingEncoder)]
+        tensors = [each for each in self.columns if isinstance(each, TensorEncoder)]
+        return {f"embedding_{index}": each for index, each in enumerate(embeddings)} | {
+            f"tensor_{index}": each for index, each in enumerate(tensors)
+        }
+
+    @property
+    def width(self) -> int:
+        """How many numbers and codes an encoded row has."""
+        return sum(math.prod(slot.shape) for slot in self.slots)
 
     def transform(self, rows: pa.Table) -> dict[str, Array]:
         """Return the network's inputs by name, each of shape (n, *slot.shape): float32, codes int32.
@@ -90,11 +117,9 @@ class TableEncoder(Document):
         """
         encoded = {each.name: each.transform(rows.column(each.name).combine_chunks()) for each in self.columns}
         for name, values in encoded.items():
-            if not np.isfinite(values).all():
-                row = rows.column(ROW)[int(np.argmin(np.isfinite(values.reshape(len(values), -1)).all(axis=1)))]
-                raise DataError(f"column {name!r}, row {row}: too large for float32 after scaling; set maximum, or scale log")
+            refuse_overflow(values, rows, what=f"column {name!r}", remedy="set maximum, or scale log")
         numbers = [encoded[each.name] for each in self.columns if each.slot == "numeric"]
-        inputs = {slot.name: encoded[slot.columns[0]] for slot in self.slots if slot.name != NUMBERS}
+        inputs = {name: encoded[each.name] for name, each in self._inputs.items()}
         return ({NUMBERS: np.ascontiguousarray(np.column_stack(numbers))} if numbers else {}) | inputs
 
     def unknown(self, rows: pa.Table) -> Counter[str]:
@@ -102,14 +127,12 @@ class TableEncoder(Document):
         return Counter({each.name: each.unknown(rows.column(each.name).combine_chunks()) for each in self.columns})
 
 
-def _unique(names: Iterable[str]) -> list[str]:
-    """Number names that stand twice, such as the column `a=b` and the category b of column a."""
-    seen: Counter[str] = Counter()
-    result = []
-    for name in names:
-        seen[name] += 1
-        result.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return result
+def _unique(name: str, taken: set[str]) -> str:
+    """Return a name, numbered if it is taken, and take it: column `a=b` and category b of column a have one name."""
+    numbered = (f"{name}#{count}" for count in itertools.count(2))
+    unique = next(each for each in itertools.chain([name], numbered) if each not in taken)
+    taken.add(unique)
+    return unique
 
 
 def fit(contract: Contract, batches: Iterable[pa.Table]) -> TableEncoder:
@@ -123,11 +146,7 @@ def fit(contract: Contract, batches: Iterable[pa.Table]) -> TableEncoder:
             fitter.observe(rows.column(name).combine_chunks())
         target.observe(rows)
         sample.add(rows.select([ROW, *sampled]), mix(rows.column(ROW).to_numpy().astype(np.uint64)))
-    nothing = np.zeros(0)
-    fitted = {
-        name: fitter.fitted(sample.rows.column(name).drop_null().to_numpy() if name in sampled else nothing)
-        for name, fitter in fitters.items()
-    }
+    fitted = {name: _fitted(name, fitter, sample) for name, fitter in fitters.items()}
     if not any(fitted.values()):
         raise DataError("no feature column has a value in the training split")
     return TableEncoder(
@@ -142,8 +161,23 @@ def _fitter(name: str, column: Column) -> Fitter:
     return fitter
 
 
+def _fitted(name: str, fitter: Fitter, sample: Sample) -> Fitted | None:
+    values = sample.rows.column(name).drop_null().to_numpy() if fitter.needs_sample else np.zeros(0)
+    try:
+        return fitter.fitted(values)
+    except ValidationError as error:  # mean or deviation are not finite
+        remedy = "set maximum, or scale log"
+        raise DataError(f"column {name!r} holds numbers too large for its mean and deviation; {remedy}") from error
+
+
 def weights(rows: pa.Table) -> Array | None:
-    """Return the sample weights of typed rows, float32 of shape (n,), or None when they have none."""
+    """Return the sample weights of typed rows, float32 of shape (n,), or None when they have none.
+
+    Raises DataError when a weight does not fit float32.
+    """
     if WEIGHT not in rows.column_names:
         return None
-    return rows.column(WEIGHT).to_numpy().astype(np.float32)
+    with np.errstate(over="ignore"):
+        weights = rows.column(WEIGHT).to_numpy().astype(np.float32)
+    refuse_overflow(weights, rows, what="the sample weight", remedy="divide all weights by the largest")
+    return weights

@@ -8,17 +8,20 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Discriminator
+from pydantic import ConfigDict, Discriminator, ValidationError
 
-from schemas.contract import Contract
+from schemas.contract import ROW, Contract
 from schemas.document import Document
 from schemas.errors import DataError
-from tasks.encoders.base import Array, Floats
+from schemas.spec import REGRESSION
+from tasks.encoders.base import Array, Floats, refuse_overflow
 from tasks.moments import Moments
 
 
 class NumberTarget(Document):
     """One or more numbers, standardised for the network."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     kind: Literal["numbers"] = "numbers"
     names: tuple[str, ...]
@@ -34,9 +37,12 @@ class NumberTarget(Document):
         return len(self.names)
 
     def encode(self, rows: pa.Table) -> Floats:
-        """Return float32 of shape (n, units): what the network learns."""
-        encoded = (self.truth(rows) - np.array(self.centers)) / np.array(self.scales)
-        return encoded.astype(np.float32)
+        """Return float32 of shape (n, units): what the network learns. Raises DataError for what does not fit it."""
+        with np.errstate(over="ignore"):
+            encoded = ((self.truth(rows) - np.array(self.centers)) / np.array(self.scales)).astype(np.float32)
+        for name, values in zip(self.names, encoded.T, strict=True):
+            refuse_overflow(values, rows, what=f"target {name!r}", remedy="learn its logarithm, or take such rows out")
+        return encoded
 
     def truth(self, rows: pa.Table) -> Array:
         """Return the target in its own units: float64 of shape (n, units)."""
@@ -74,9 +80,12 @@ class LabelTarget(Document):
         return codes.astype(np.float32)[:, None] if self.binary else codes
 
     def truth(self, rows: pa.Table) -> Array:
-        """Return codes, int32 of shape (n,); raises DataError for a label that training has not seen."""
+        """Return codes, int32 of shape (n,); raises DataError for a label that training has not seen.
+
+        One-hot columns must hold a single 1 a row, or a DataError names the first row that does not.
+        """
         if len(self.names) > 1:
-            return _indicators(rows, self.names).argmax(axis=1).astype(np.int32)
+            return _one_hot_codes(rows, self.names)
         labels = rows.column(self.names[0]).combine_chunks()
         codes = pc.index_in(labels, value_set=pa.array(self.classes))
         if codes.null_count:
@@ -144,7 +153,8 @@ class LabelsTarget(Document):
 
     def columns(self, decoded: Array) -> dict[str, pa.Array]:
         """Return `prediction_LABEL` (0 or 1) and `probability_LABEL` for each label."""
-        said = {f"prediction_{name}": pa.array((decoded[:, at] >= 0.5).astype(np.int8)) for at, name in enumerate(self.classes)}
+        chosen = (decoded >= 0.5).astype(np.int8)
+        said = {f"prediction_{name}": pa.array(chosen[:, at]) for at, name in enumerate(self.classes)}
         return said | {f"probability_{name}": pa.array(decoded[:, at]) for at, name in enumerate(self.classes)}
 
 
@@ -164,8 +174,10 @@ class TargetFitter:
         """Take a batch of training rows."""
         for name, moments in zip(self._contract.target.names, self._moments, strict=True):
             values = rows.column(name).combine_chunks()
-            if self._contract.target_is_number:
+            if self._contract.problem in REGRESSION:
                 moments.add(values.to_numpy())
+            elif self._contract.target.columns:
+                self._counts[name] += int(values.to_numpy().sum())
             else:
                 counts = pc.value_counts(values.flatten() if self._contract.labels_in_lists else values)
                 self._counts.update(dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True)))
@@ -173,25 +185,34 @@ class TargetFitter:
     def fitted(self) -> NumberTarget | LabelTarget | LabelsTarget:
         """Return the encoder of the problem's target; raises DataError when there is nothing to tell apart."""
         contract, names = self._contract, self._contract.target.names
-        if contract.problem in ("regression", "multioutput_regression"):
-            scaled = contract.target.scale == "standard"
-            return NumberTarget(
-                names=names,
-                centers=tuple(each.mean if scaled else 0.0 for each in self._moments),
-                scales=tuple(each.scale if scaled else 1.0 for each in self._moments),
-            )
-        classes = names if contract.target.columns else self._classes()
+        if contract.problem in REGRESSION:
+            return self._numbers()
+        classes = self._classes()
         if contract.problem == "multilabel":
             return LabelsTarget(names=names, classes=classes)
         return LabelTarget(names=names, classes=classes, binary=contract.problem == "binary")
 
-    def _classes(self) -> tuple[str, ...]:
+    def _numbers(self) -> NumberTarget:
         target = self._contract.target
-        classes = target.classes or _sorted(self._counts)
-        if absent := [name for name in classes if not self._counts[name]]:
-            raise DataError(f"class {absent[0]!r} of target {target.column!r} is not in the training split: {dict(self._counts)}")
-        if len(classes) < 2 and not self._contract.labels_in_lists:
-            raise DataError(f"the training split has one class only: {dict(self._counts)}")
+        scaled = target.scale == "standard"
+        try:
+            return NumberTarget(
+                names=target.names,
+                centers=tuple(each.mean if scaled else 0.0 for each in self._moments),
+                scales=tuple(each.scale if scaled else 1.0 for each in self._moments),
+            )
+        except ValidationError as error:  # mean or deviation are not finite
+            names = ", ".join(target.names)
+            raise DataError(f"target {names} holds numbers too large for its mean and deviation") from error
+
+    def _classes(self) -> tuple[str, ...]:
+        target, counts = self._contract.target, self._counts
+        classes = target.columns or target.classes or _sorted(counts)
+        said = ", ".join(f"{name!r} ({counts[name]} rows)" for name in classes[:10])
+        if absent := [name for name in classes if not counts[name]]:
+            raise DataError(f"class {absent[0]!r} of the target is not in the training split, which has {said}")
+        if not classes or (len(classes) < 2 and not self._contract.labels_in_lists):
+            raise DataError(f"the target has fewer than two classes in the training split: {said or 'none'}")
         if target.positive is not None:
             classes = (*(name for name in classes if name != target.positive), target.positive)
         return classes
@@ -201,6 +222,18 @@ def _indicators(rows: pa.Table, names: Sequence[str]) -> Array:
     return np.column_stack([rows.column(name).to_numpy() for name in names])
 
 
+def _one_hot_codes(rows: pa.Table, names: Sequence[str]) -> Array:
+    indicators = _indicators(rows, names)
+    wrong = indicators.sum(axis=1) != 1
+    if wrong.any():
+        row, ones = rows.column(ROW)[int(wrong.argmax())], indicators[wrong.argmax()].sum()
+        raise DataError(
+            f"target columns {', '.join(names)}: row {row} has {ones:g} ones (rows like it here: {wrong.sum():,}), but "
+            "problem multiclass wants one; where a row may have several labels, use multilabel"
+        )
+    return indicators.argmax(axis=1).astype(np.int32)
+
+
 def _sorted(names: Counter[str]) -> tuple[str, ...]:
     """Sort integers by their value, other labels by their text."""
     key: Any = int if all(is_integer(name) for name in names) else None
@@ -208,5 +241,5 @@ def _sorted(names: Counter[str]) -> tuple[str, ...]:
 
 
 def is_integer(label: str) -> bool:
-    """Say whether a label is an integer as it is usually written: 7 or -12, not 07."""
-    return re.fullmatch(r"0|-?[1-9]\d*", label) is not None
+    """Say whether a label is an int64 as it is usually written: 7 or -12, not 07."""
+    return re.fullmatch(r"0|-?[1-9][0-9]{0,17}", label) is not None

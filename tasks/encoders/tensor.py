@@ -27,7 +27,8 @@ class TensorEncoder(Fitted):
         """Return float32 of shape (n, *shape)."""
         numbers = values.values.slice(values.offset * values.type.list_size, len(values) * values.type.list_size)
         tensor = numbers.to_numpy(zero_copy_only=False).reshape(len(values), *self.shape).astype(np.float64)
-        scaled = ((tensor - self.center) / self.scale).astype(np.float32)
+        with np.errstate(over="ignore"):
+            scaled = ((tensor - self.center) / self.scale).astype(np.float32)
         scaled[values.is_null().to_numpy(zero_copy_only=False)] = 0
         return scaled
 

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import shutil
 from pathlib import Path
 
 from schemas.errors import ResourceError, SpecError
@@ -37,12 +36,13 @@ def write_example(name: str, folder: str | Path) -> Path:
         raise SpecError(f"there is no example {name!r}; {hint}")
     folder = Path(folder)
     spec = folder / f"{name}.yaml"
-    if spec.exists() and spec.read_bytes() != (SPECS / spec.name).read_bytes():
+    text = (SPECS / spec.name).read_bytes()
+    if spec.exists() and spec.read_bytes() != text:
         raise ResourceError(f"{spec} says something else than the example; take another folder, or remove that file")
     from tasks.examples import tables  # imports pandas, which the list of names does not need
 
     folder.mkdir(parents=True, exist_ok=True)
     tables.write(name, folder)
     (folder / EDITOR_SCHEMA).write_text(json.dumps(editor_schema(), indent=2) + "\n", encoding="utf-8")
-    shutil.copyfile(SPECS / spec.name, spec)
+    spec.write_bytes(text)
     return spec

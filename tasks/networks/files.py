@@ -1,6 +1,7 @@
 """Network files: the same network gives the same bytes, and nothing unknown is loaded."""
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,14 @@ import keras
 from schemas.errors import ResourceError
 
 _MAXIMUM_BYTES = 8 << 30
+_MAXIMUM_CONFIG_BYTES = 64 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip archive can hold
-_REFUSED = {"Lambda", "TFSMLayer"}
+_REFUSED = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__"}  # they run any code
+_MODULES = re.compile(
+    r"builtins|keras(\.(activations|constraints|initializers|layers|losses|metrics|models|regularizers"
+    r"|optimizers(\.schedules)?|src\.models\.\w+|src\.ops\.\w+))?"
+)
+"""Modules whose classes a network file may name."""
 
 
 def save(network: keras.Model, path: Path) -> None:
@@ -42,19 +49,24 @@ def _renumbered(config: Any, numbers: dict[int, int]) -> Any:
     }
 
 
-def load(path: Path, *, compile: bool = False) -> keras.Model:
-    """Return a saved network; raises ResourceError when the file is none, is too large or holds a foreign class."""
+def load(path: Path) -> keras.Model:
+    """Return a saved network, uncompiled; raises ResourceError when the file is none, is too large or holds a foreign class."""
     if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAXIMUM_BYTES:
         raise ResourceError(f"{path} is no regular file of at most {_MAXIMUM_BYTES >> 30} GiB")
     try:
         with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("config.json").file_size > _MAXIMUM_CONFIG_BYTES:
+                raise ResourceError(f"{path}: its config.json is above {_MAXIMUM_CONFIG_BYTES >> 20} MiB")
             config = json.loads(archive.read("config.json"))
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise ResourceError(f"{path} is no .keras file: {error}") from error
     for module, name in _classes(config):
-        if not (module == "builtins" or module.split(".")[0] == "keras") or name in _REFUSED:
+        if not _MODULES.fullmatch(module) or name in _REFUSED:
             raise ResourceError(f"{path} holds {module}.{name}, which is not allowed in a network file")
-    return keras.saving.load_model(path, compile=compile, safe_mode=True)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise ResourceError(f"{path} does not load: {error}") from error
 
 
 def _classes(config: Any) -> Iterator[tuple[str, str]]:
@@ -63,7 +75,7 @@ def _classes(config: Any) -> Iterator[tuple[str, str]]:
         if "class_name" in config:
             registered = config.get("registered_name")
             module = config.get("module") or ("builtins" if registered in (None, config["class_name"]) else "unknown")
-            yield module, config["class_name"]
+            yield str(module), str(config["class_name"])
         for value in config.values():
             yield from _classes(value)
     elif isinstance(config, list):

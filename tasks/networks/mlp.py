@@ -7,12 +7,13 @@ import keras
 from schemas.spec import Mlp
 from tasks.encoders.table import Slot
 from tasks.encoders.target import LabelsTarget, LabelTarget, NumberTarget
+from tasks.training import catalogue
 
 
 def build(network: Mlp, slots: Sequence[Slot], target: NumberTarget | LabelTarget | LabelsTarget) -> keras.Model:
     """Return an uncompiled network: one input per slot, by the slot's name; one output of shape (n, target.units).
 
-    Raises ValueError from Keras for an activation or initialiser that it does not know.
+    Raises SpecError for an activation or initialiser that Keras does not know.
     """
     inputs = {slot.name: _input(slot) for slot in slots}
     parts = [_flat(slot, inputs[slot.name]) for slot in slots]
@@ -40,7 +41,7 @@ def _hidden_layer(network: Mlp, units: int, index: int, values: keras.KerasTenso
     regularizer = keras.regularizers.L1L2(network.l1, network.l2) if network.l1 or network.l2 else None
     values = keras.layers.Dense(
         units,
-        kernel_initializer=network.initializer,
+        kernel_initializer=catalogue.initializer(network.initializer, key="network.initializer"),
         kernel_regularizer=regularizer,
         use_bias=network.normalization != "batch",
         name=f"hidden_{index}",
@@ -49,7 +50,8 @@ def _hidden_layer(network: Mlp, units: int, index: int, values: keras.KerasTenso
         values = keras.layers.BatchNormalization(name=f"normalization_{index}")(values)
     elif network.normalization == "layer":
         values = keras.layers.LayerNormalization(name=f"normalization_{index}")(values)
-    values = keras.layers.Activation(network.activation, name=f"activation_{index}")(values)
+    activation = catalogue.activation(network.activation, key="network.activation")
+    values = keras.layers.Activation(activation, name=f"activation_{index}")(values)
     return keras.layers.Dropout(network.dropout, name=f"dropout_{index}")(values) if network.dropout else values
 
 

@@ -20,7 +20,8 @@ def section(test: Scored) -> Section:
     positives, total = float(weight[test.truth == 1].sum()), float(weight.sum())
     plots = (_calibration(test, weight), _confusion(test, weight), _scores(test))
     if not 0 < positives < total:
-        return Section(plots=plots, notes=("The test rows are all of one class: ROC and precision–recall do not exist.",))
+        note = "The test rows are all of one class: there is no curve of ROC, nor of precision and recall."
+        return Section(plots=plots, notes=(note,))
     return Section(plots=(_roc(test), _precision_recall(test, positives / total), *plots))
 
 
@@ -80,8 +81,11 @@ def _calibration(test: Scored, weight: Array) -> Plot:
     centers = (np.arange(_BINS) + 0.5) / _BINS
     bars = bottom.bar(centers, rows, width=0.9 / _BINS, color=drawing.BLUE, alpha=0.55)
     bottom.bar_label(bars, labels=[f"{count:,}" if count else "" for count in rows], fontsize=8.5, padding=2)
+    drawing.count_ticks(bottom.yaxis)
     bottom.set(xlabel="predicted probability", ylabel="rows", xlim=(-0.02, 1.02), ylim=(0, max(rows.max(), 1) * 1.35))
-    caption = "What is predicted as 70 % should come true in 70 % of cases. Below: rows per bin; few rows make a point loose."
+    caption = (
+        "What is predicted as 70\u00a0% should be so in 70\u00a0% of cases. A point with few rows below it says little."
+    )
     return Plot("calibration", "Calibration", figure, caption)
 
 
@@ -96,8 +100,8 @@ def _confusion(test: Scored, weight: Array) -> Plot:
 
 
 def _scores(test: Scored) -> Plot:
-    edges = np.linspace(0, 1, 31)
-    figure = drawing.canvas(height=360)
+    edges = np.linspace(0, 1, 41)
+    figure = drawing.canvas(drawing.FULL, 300)
     axes = figure.subplots()
     for code, (colour, line) in enumerate(((drawing.ORANGE, "--"), (drawing.BLUE, "-"))):
         counts, _ = np.histogram(test.predicted[test.truth == code, 1], edges)
@@ -106,6 +110,6 @@ def _scores(test: Scored) -> Plot:
         axes.stairs(share, edges, fill=True, facecolor=(colour, 0.35), edgecolor="none")
         axes.stairs(share, edges, color=colour, linestyle=line, linewidth=1.5, label=label)
     axes.axvline(_CUT, color=drawing.INK, linewidth=0.8, linestyle=":")
-    axes.set(xlabel=f"predicted probability of {shorten(test.names[1], 24)}", ylabel="share of the class")
-    axes.legend(loc="upper center")
+    axes.set(xlabel=f"predicted probability of {shorten(test.names[1], 24)}", ylabel="share of the class's rows")
+    axes.legend(loc="upper left", bbox_to_anchor=(0.51, 1))  # beside the line of the cut
     return Plot("scores", "Scores by true class", figure, "The further apart the two, the better they are told apart.")

@@ -73,7 +73,7 @@ def both_figure(counts: Array, rates: Array, names: Sequence[str]) -> Figure:
 
 
 def _rate(rate: float) -> str:
-    return "" if np.isnan(rate) or rate == 0 else f"{100 * rate:.0f}" if rate >= 0.005 else "<1"
+    return "" if np.isnan(rate) or rate == 0 else f"{100 * rate:.0f}" if rate >= 0.01 else "<1"
 
 
 def _figure(rates: Array, texts: Sequence[Sequence[str]], names: Sequence[str]) -> Figure:
@@ -81,7 +81,8 @@ def _figure(rates: Array, texts: Sequence[Sequence[str]], names: Sequence[str]) 
     figure = drawing.canvas(drawing.FULL, 240 + 28 * len(names)) if many else drawing.canvas(height=360)
     axes = figure.subplots()
     for (row, column), rate in np.ndenumerate(np.nan_to_num(rates)):
-        colour = (drawing.BLUE if row == column else drawing.ORANGE, _STRONGEST * float(np.clip(rate, 0, 1)))
+        shade = np.clip(rate, 0, 1) if row == column else np.sqrt(np.clip(rate, 0, 1))  # so that rare mistakes are seen
+        colour = (drawing.BLUE if row == column else drawing.ORANGE, _STRONGEST * float(shade))
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, linewidth=0))
         axes.text(column, row, texts[row][column], ha="center", va="center", linespacing=1.6, fontsize=_size(names))
     _frame(axes, [shorten(name, 16) for name in names])
@@ -94,8 +95,10 @@ def _size(names: Sequence[str]) -> float:
 
 def _frame(axes: Axes, names: Sequence[str]) -> None:
     slanted = len(names) * max(map(len, names)) > (90 if len(names) >= _FULL_WIDTH_FROM else 40)
-    rotation = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
-    axes.set_xticks(range(len(names)), names, **rotation)
+    axes.set_xticks(range(len(names)), names)
+    if slanted:
+        for label in axes.get_xticklabels():
+            label.set(rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), xlabel="predicted", ylabel="true")
     axes.grid(visible=False)

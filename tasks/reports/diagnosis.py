@@ -4,6 +4,9 @@ Each split's error is set beside the error of a trivial prediction, which knows 
 none of the columns (regression: the mean; classes and labels: how frequent they are). What the network leaves of it,
 the share left, is 0 for a perfect model and 1 for one that has learned nothing. A root of squares is compared as the
 square: its share left is then 1 − R².
+
+A high error alone is not underfitting: a network that went on to fit the training rows better after its best epoch,
+and the validation rows worse, is large enough, and the rest is noise or missing columns.
 """
 
 import dataclasses
@@ -26,7 +29,10 @@ _GAP = 0.1
 """Overfitting leaves in validation this much more than in training,"""
 _MUCH_LOWER = 0.75
 """and in training no more than this part of what it leaves in validation."""
+_LEARNED_ON = 0.9
+"""A training loss that falls below this part of the best epoch's says that the network could fit more."""
 _FEW_ROWS = 100
+_SPLITS = ("train", "validation")
 _HIDDEN = ((128, 64), (256, 128), (512, 256), (1024, 512), (2048, 1024))
 
 
@@ -61,20 +67,27 @@ class Diagnosis(Document):
 
 
 def diagnose(
-    scored: Mapping[str, Scored], *, metric: str, history: Mapping[str, Any], parameters: int
+    scored: Mapping[str, Scored],
+    measured: Mapping[str, Mapping[str, float]],
+    *,
+    metric: str,
+    history: Mapping[str, Any],
+    parameters: int,
 ) -> Diagnosis | None:
-    """Return the diagnosis by the deciding metric; by the loss's own where that is not defined; None where none is.
+    """Return the diagnosis by the deciding metric, or by the squared error or log loss where that is not defined.
 
-    `scored` holds the splits train and validation, `history` is what train publishes as history.json, and
-    `parameters` is how many numbers the network learned.
+    `scored` and `measured` hold the predictions and the metrics of train and validation, `history` is what train
+    publishes as history.json, and `parameters` is how many numbers the network learned. None comes back where the
+    target does not vary, so that there is nothing to compare with.
     """
+    trivial = {split: metrics.compute(trivial_prediction(scored[split], scored["train"])) for split in _SPLITS}
     for name in (_comparable(metric), _fallback(scored["train"])):
-        train, validation = (_fit(scored[split], scored["train"], name) for split in ("train", "validation"))
+        train, validation = (_fit(name, measured[split][name], trivial[split][name]) for split in _SPLITS)
         if train and validation:
             break
     else:
         return None
-    verdict = _verdict(train.left, validation.left)
+    verdict = _verdict(train.left, validation.left, history)
     suggestion, advice = _next_step(verdict, history, parameters)
     return Diagnosis(
         verdict=verdict,
@@ -88,16 +101,15 @@ def diagnose(
 
 
 def _comparable(metric: str) -> str:
-    return metric.replace("root_mean_squared_error", "mean_squared_error", 1)
+    return metric.removeprefix("root_")
 
 
 def _fallback(train: Scored) -> str:
     return "mean_squared_error" if train.problem in REGRESSION else "log_loss"
 
 
-def _fit(scored: Scored, train: Scored, metric: str) -> Fit | None:
+def _fit(metric: str, value: float, trivial: float) -> Fit | None:
     """Return None where the metric, or the comparison, is not defined."""
-    value, trivial = (metrics.compute(each)[metric] for each in (scored, trivial_prediction(scored, train)))
     error, trivial_error = (each if metrics.lower_is_better(metric) else 1 - each for each in (value, trivial))
     left = error / trivial_error if trivial_error > 0 else math.nan
     return Fit(value=value, trivial=trivial, left=left) if math.isfinite(left) else None
@@ -110,13 +122,21 @@ def trivial_prediction(scored: Scored, train: Scored) -> Scored:
         constant: Array = counts / counts.sum()
     else:
         constant = np.average(train.truth, axis=0, weights=train.weight)
-    return dataclasses.replace(scored, predicted=np.tile(constant, (len(scored.truth), 1)))
+    return dataclasses.replace(scored, predicted=np.broadcast_to(constant, (len(scored.truth), len(constant))))
 
 
-def _verdict(train: float, validation: float) -> Literal["underfitting", "just right", "overfitting"]:
+def _verdict(
+    train: float, validation: float, history: Mapping[str, Any]
+) -> Literal["underfitting", "just right", "overfitting"]:
     if validation - train > _GAP and train < _MUCH_LOWER * validation:
         return "overfitting"
-    return "underfitting" if train > _HIGH else "just right"
+    return "underfitting" if train > _HIGH and not _could_fit_more(history) else "just right"
+
+
+def _could_fit_more(history: Mapping[str, Any]) -> bool:
+    """Say whether, after the best epoch, training lowered the training loss and raised the validation loss."""
+    loss, validation, best = history["loss"], history["validation_loss"], history["best_epoch"] - 1
+    return bool(loss[-1] < _LEARNED_ON * loss[best] and validation[-1] > validation[best])
 
 
 def _reason(verdict: str, train: Fit, validation: Fit, rows: int) -> str:
@@ -125,11 +145,14 @@ def _reason(verdict: str, train: Fit, validation: Fit, rows: int) -> str:
         "underfitting": "The training error is high, and the validation error is not much higher"
         if validation.left >= train.left
         else "The training error is high, and the validation error is no higher",
-        "just right": "The training error is low, and the validation error is close to it",
+        "just right": "The training error is low, and the validation error is close to it"
+        if train.left <= _HIGH
+        else "The errors are high but close, and training for longer lowered that of training alone: the network is "
+        "large enough for what the columns hold",
     }[verdict]
     reason = (
-        f"{said}: the network leaves {percent(train.left)} of the error of a prediction that knows none of the columns "
-        f"on the training rows, and {percent(validation.left)} on the validation rows."
+        f"{said}. Of the error of a trivial prediction, which knows none of the columns, the network leaves "
+        f"{percent(train.left)} on the training rows and {percent(validation.left)} on the validation rows."
     )
     if rows < _FEW_ROWS:
         reason += f" With {rows:,} validation rows this is a hint, not a finding."
@@ -140,7 +163,8 @@ def _next_step(verdict: str, history: Mapping[str, Any], parameters: int) -> tup
     epochs = len(history["loss"])
     if verdict == "overfitting":
         return {"network.dropout": 0.2}, (
-            "Hold the network back. If it has dropout already, raise it, make the hidden layers smaller, or bring more rows."
+            "Hold the network back. If it has dropout already, raise it, make the hidden layers smaller, "
+            "or find more rows."
         )
     if history["best_epoch"] == epochs:
         return {"training.epochs": 2 * epochs}, (
@@ -149,7 +173,7 @@ def _next_step(verdict: str, history: Mapping[str, Any], parameters: int) -> tup
     if verdict == "underfitting":
         hidden = next((sizes for sizes in _HIDDEN if math.prod(sizes) > parameters), None)
         return {} if hidden is None else {"network.hidden": list(hidden)}, (
-            f"Try a larger network than this one of {parameters:,} parameters. If that does not help, the columns say no "
-            "more about the target: better ones would."
+            f"Try a larger network than this one of {parameters:,} parameters. If that does not help, the columns hold "
+            "no more about the target, and better ones are needed."
         )
     return {}, "Leave the network as it is: more rows and better columns are what may help now."

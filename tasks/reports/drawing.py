@@ -12,7 +12,10 @@ import matplotlib.style
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from tasks.encoders.base import Array
 
@@ -50,6 +53,7 @@ _STYLE = {
 }
 _PIXELS_PER_INCH = 72
 _PNG_DPI = 144
+_TITLE = 32
 _MOST_VECTOR_POINTS = 300
 _MOST_POINTS = 20_000
 
@@ -63,13 +67,22 @@ def style() -> Iterator[None]:
 
 
 def canvas(width: int = HALF, height: int = 330) -> Figure:
-    """Return an empty figure of a size in CSS pixels."""
-    return Figure(figsize=(width / _PIXELS_PER_INCH, height / _PIXELS_PER_INCH), layout="constrained")
+    """Return an empty figure of a size in CSS pixels, without the strip for its title."""
+    whole = height + _TITLE
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, height / whole))
+    return Figure(figsize=(width / _PIXELS_PER_INCH, whole / _PIXELS_PER_INCH), layout=layout)
+
+
+def size(figure: Figure) -> tuple[int, int]:
+    """Return a figure's width and height in CSS pixels, without the strip for its title."""
+    width, whole = figure.get_size_inches()
+    return round(width * _PIXELS_PER_INCH), round(whole * _PIXELS_PER_INCH) - _TITLE
 
 
 def png(figure: Figure, path: Path, *, title: str) -> None:
-    """Write a PNG on white, with the title that the page sets beside the plot."""
-    figure.suptitle(title, fontsize=12)
+    """Write a PNG on white, with the title that the page sets in type of its own."""
+    _, height = size(figure)
+    figure.text(0.5, (height + _TITLE / 2) / (height + _TITLE), title, ha="center", va="center", fontsize=13)
     figure.savefig(path, dpi=_PNG_DPI, facecolor="white", metadata={"Software": None})
 
 
@@ -78,18 +91,22 @@ def svg(figure: Figure, *, name: str, label: str) -> Markup:
 
     `name` keeps its identifiers apart from those of other plots; `label` is for those who cannot see it.
     """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it is laid out now: once is enough
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(
-            buffer, format="svg", dpi=2 * _PIXELS_PER_INCH, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+            buffer,
+            format="svg",
+            dpi=2 * _PIXELS_PER_INCH,
+            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
         )
     _, _, inner = buffer.getvalue().partition("<svg")
     inner = inner[inner.index(">") + 1 :]
     inner = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", inner, flags=re.DOTALL)
-    inner = re.sub(r'<g id="\w+">', "<g>", inner).replace(" xlink:href=", " href=")
+    inner = re.sub(r'<g id="[\w.]+"', "<g", inner).replace(" xlink:href=", " href=")
     inner = inner.replace(" font-family: 'DejaVu Sans';", "").replace(f": {INK}", ": currentColor")
-    width, height = figure.get_size_inches() * _PIXELS_PER_INCH
-    tag = Markup('<svg viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">').format(width, height, label)
+    tag = Markup('<svg viewBox="0 {} {} {}" role="img" aria-label="{}">').format(_TITLE, *size(figure), label)
     return tag + Markup(inner)  # noqa: S704  (matplotlib has escaped it)
 
 
@@ -104,12 +121,18 @@ def scatter(axes: Axes, x: Array, y: Array) -> None:
     axes.scatter(
         x,
         y,
-        s=14 if len(x) <= 2_000 else 7,
+        s=20 if len(x) <= 1_000 else 8,
         color=BLUE,
-        alpha=float(np.clip(40 / np.sqrt(max(len(x), 1)) / 4, 0.12, 0.65)),
+        alpha=float(np.clip(10 / np.sqrt(max(len(x), 1)), 0.2, 0.85)),
         linewidths=0,
         rasterized=len(x) > _MOST_VECTOR_POINTS,
     )
+
+
+def count_ticks(axis: Axis) -> None:
+    """Put the ticks of an axis at whole numbers, written with commas."""
+    axis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1))
+    axis.set_major_formatter("{x:,.0f}")
 
 
 def points_note(rows: int) -> str:

@@ -22,7 +22,7 @@ class Plot:
     @property
     def wide(self) -> bool:
         """Whether it takes the whole width of the page."""
-        return self.figure.get_size_inches()[0] * 72 > drawing.HALF
+        return drawing.size(self.figure)[0] > drawing.HALF
 
     def svg(self) -> Markup:
         """Return it for the page."""

@@ -11,7 +11,7 @@ UNDEFINED = "–"
 
 
 def number(value: float | None) -> str:
-    """Return a number with four significant digits, whole numbers and large ones with all digits before the point."""
+    """Return a number with about four significant digits; large ones with all digits before the point."""
     if value is None or math.isnan(value):
         return UNDEFINED
     if isinstance(value, int) or math.isinf(value):
@@ -20,8 +20,10 @@ def number(value: float | None) -> str:
         text = f"{value:.3g}"
     elif abs(value) >= 999.95:
         text = f"{value:,.0f}"
+    elif abs(value) <= 1:
+        text = f"{value:.4f}" if abs(value) >= 0.01 or not value else f"{value:.3g}"
     else:
-        text = f"{value:#.4g}" if value else "0"
+        text = f"{value:#.4g}"
     return text.replace("-", "−")
 
 
@@ -38,19 +40,9 @@ def percent(share: float | None) -> str:
     if share is None or math.isnan(share):
         return UNDEFINED
     if 0 < share < 0.0005:
-        return "<0.1 %"
+        return "<0.1\u00a0%"
     digits = 0 if share in (0, 1) else 1
-    return f"{100 * share:,.{digits}f} %".replace("-", "−")
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in the units that suit it."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 120:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+    return f"{100 * share:,.{digits}f}\u00a0%".replace("-", "−")
 
 
 def moment(seconds: float | None) -> str:
@@ -62,6 +54,6 @@ def moment(seconds: float | None) -> str:
 
 def shorten(name: str, length: int) -> str:
     """Return a name on one line with at most `length` characters; control characters become spaces."""
-    line = "".join(" " if unicodedata.category(each) in ("Cc", "Cs") else each for each in name)
+    line = "".join(" " if unicodedata.category(each) == "Cc" else each for each in name)
     line = re.sub(r"\s+", " ", line).strip() or "(blank)"
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"

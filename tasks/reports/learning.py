@@ -27,8 +27,9 @@ def section(history: Mapping[str, Any]) -> Section:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel="epoch", ylabel="loss")
+    drawing.count_ticks(axes.xaxis)
+    margin = max(0.5, len(loss) / 100)
+    axes.set(xlabel="epoch", ylabel="loss", xlim=(1 - margin, len(loss) + margin))
     axes.legend()
     caption = (
         f"The weights kept are those of epoch {best}, which has the lowest validation loss. "

@@ -32,7 +32,7 @@ def _matrices(test: Scored, shown: Array) -> tuple[Plot, Plot]:
     with np.errstate(invalid="ignore"):
         rates = confusion.matrix(truth, decided, len(shown), test.weight) / actual
     names = [test.names[code] for code in shown]
-    left_out = ""
+    said, left_out = "Test rows by true and predicted class.", ""
     if len(shown) < len(test.names):
         left_out = (
             f" Of {len(test.names):,} classes these are the {len(shown)} with the most test rows; what was taken for "
@@ -40,7 +40,7 @@ def _matrices(test: Scored, shown: Array) -> tuple[Plot, Plot]:
         )
     counts_figure = confusion.counts_figure(confusion.matrix(truth, decided, len(shown)), rates, names)
     return (
-        Plot("confusion_counts", "Confusion matrix, rows", counts_figure, f"Test rows by true and predicted class.{left_out}"),
+        Plot("confusion_counts", "Confusion matrix, rows", counts_figure, said + left_out),
         Plot(
             "confusion_rates",
             "Confusion matrix, percent",
@@ -73,7 +73,7 @@ def _confusions(test: Scored, rows: Array) -> Table:
     first = np.argsort(-counts, kind="stable")[:_MOST_CONFUSIONS]
     return Table(
         title="Most frequent confusions",
-        header=("true", "taken for", "test rows", "share of the true class"),
+        header=("true", "taken for", "test rows", "share of the true class's rows"),
         rows=tuple(
             (test.names[true], test.names[taken], number(int(count)), percent(float(count / rows[true])))
             for (true, taken), count in zip(pairs[first], counts[first], strict=True)

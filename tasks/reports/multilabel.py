@@ -1,10 +1,9 @@
 """What several labels a row ask for: the figures of each label, and how many labels of a row are wrong."""
 
 import numpy as np
-from sklearn import metrics as sk
 
 from tasks.encoders.base import Array
-from tasks.metrics import Scored
+from tasks.metrics import Scored, roc_auc
 from tasks.reports import drawing
 from tasks.reports.confusion import Rates
 from tasks.reports.elements import Plot, Section, Table
@@ -36,7 +35,7 @@ def _labels(test: Scored, rates: Rates, base_rate: Array, shown: Array) -> Table
             (
                 test.names[at],
                 *rates.row(at),
-                number(_auc(test, at)),
+                number(roc_auc(test.truth[:, at], test.predicted[:, at], test.weight)),
                 number(int(positives[at])),
                 percent(float(base_rate[at])),
             )
@@ -46,13 +45,6 @@ def _labels(test: Scored, rates: Rates, base_rate: Array, shown: Array) -> Table
         if len(shown) < len(test.names)
         else "",
     )
-
-
-def _auc(test: Scored, at: int) -> float:
-    truth = test.truth[:, at] if test.weight is None else test.truth[test.weight > 0, at]
-    if truth.min() == truth.max():
-        return float("nan")
-    return float(sk.roc_auc_score(test.truth[:, at], test.predicted[:, at], sample_weight=test.weight))
 
 
 def _bars(test: Scored, rates: Rates, shown: Array) -> Plot:
@@ -70,7 +62,7 @@ def _bars(test: Scored, rates: Rates, shown: Array) -> Plot:
     caption = "Labels with the most positives first."
     if len(shown) < len(test.names):
         caption = f"The {len(shown)} labels of {len(test.names):,} with the most positives."
-    return Plot("labels", "Each label", figure, caption)
+    return Plot("labels", "Precision, recall and F1", figure, caption)
 
 
 def _wrong(test: Scored) -> Plot:
@@ -80,7 +72,8 @@ def _wrong(test: Scored) -> Plot:
     bars = axes.bar(np.arange(len(wrong)), wrong, width=0.7, color=drawing.BLUE, alpha=0.55)
     if len(wrong) <= 12:
         axes.bar_label(bars, labels=[f"{count:,}" for count in wrong], padding=2)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    drawing.count_ticks(axes.xaxis)
+    drawing.count_ticks(axes.yaxis)
     axes.set(xlabel="wrong labels in a row", ylabel="test rows", ylim=(0, wrong.max() * 1.12))
     axes.grid(visible=False, axis="x")
     caption = f"Rows with no wrong label count in the subset accuracy; {len(test.names)} labels in all, cut at 0.5."

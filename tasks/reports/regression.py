@@ -15,6 +15,7 @@ from tasks.reports.formatting import number, shorten
 _MOST_DRAWN = 9
 _COLUMNS = 3
 _BINS = 40
+_MANY, _TAIL = 1_000, 0.005
 _QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 
@@ -36,17 +37,23 @@ def section(test: Scored) -> Section:
             _grid(test, _residuals),
             f"True less predicted. A bend or a funnel says that the network misses something.{note}",
         ),
-        Plot("residual_histogram", "Residuals", _grid(test, _histogram), "True less predicted; the dotted line is no error."),
+        Plot(
+            "residual_histogram",
+            "Residuals",
+            _grid(test, _histogram, width=drawing.FULL),
+            "True less predicted; the dotted line is no error."
+            + (" The outermost 1 % of the rows is not drawn." if len(test.truth) >= _MANY else ""),
+        ),
     )
     return Section(plots=plots, tables=(_quantiles(test),))
 
 
-def _grid(test: Scored, draw: Callable[[Axes, Array, Array], None]) -> Figure:
-    """Draw one panel for each output."""
+def _grid(test: Scored, draw: Callable[[Axes, Array, Array], None], *, width: int = drawing.HALF) -> Figure:
+    """Draw one panel for each output; `width` is that of a single one."""
     outputs = min(len(test.names), _MOST_DRAWN)
     columns = min(outputs, _COLUMNS)
     rows = -(-outputs // columns)
-    figure = drawing.canvas() if outputs == 1 else drawing.canvas(drawing.FULL, 40 + 280 * rows)
+    figure = drawing.canvas(width, 330) if outputs == 1 else drawing.canvas(drawing.FULL, 40 + 280 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for at, axes in enumerate(panels):
         if at >= outputs:
@@ -72,10 +79,14 @@ def _residuals(axes: Axes, truth: Array, predicted: Array) -> None:
 
 
 def _histogram(axes: Axes, truth: Array, predicted: Array) -> None:
-    counts, edges = np.histogram(truth - predicted, bins=min(_BINS, max(8, len(truth) // 5)))
+    residuals = truth - predicted
+    outermost = _TAIL if len(residuals) >= _MANY else 0
+    limits = np.quantile(residuals, (outermost, 1 - outermost))
+    counts, edges = np.histogram(residuals, bins=min(_BINS, max(8, len(residuals) // 5)), range=limits)
     axes.stairs(counts, edges, fill=True, facecolor=(drawing.BLUE, 0.45), edgecolor="none")
     axes.axvline(0, color=drawing.INK, linewidth=0.8, linestyle=":")
     axes.set(xlabel="true less predicted", ylabel="test rows")
+    drawing.count_ticks(axes.yaxis)
 
 
 def _quantiles(test: Scored) -> Table:
@@ -94,5 +105,8 @@ def _quantiles(test: Scored) -> Table:
             )
             for at in range(len(test.names))
         ),
-        caption="That share of the test rows is predicted at least as closely as this, in the target's own units.",
+        caption=(
+            f"That share of the test rows{'' if test.weight is None else ', by weight,'} is predicted at least this "
+            "closely, in the target's own units."
+        ),
     )

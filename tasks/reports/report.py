@@ -15,7 +15,7 @@ from tasks import metrics
 from tasks.metrics import Scored
 from tasks.reports import binary, columns, diagnosis, drawing, formatting, learning, multiclass, multilabel, regression
 from tasks.reports.elements import Section, Table
-from tasks.reports.formatting import duration, number, percent
+from tasks.reports.formatting import number, percent
 
 _SECTIONS: Mapping[Problem, Callable[[Scored], Section]] = {
     "regression": regression.section,
@@ -63,6 +63,7 @@ class Tile:
     label: str
     value: str
     note: str
+    """One line or more."""
 
 
 def write(out: Path, content: Content) -> None:
@@ -74,7 +75,7 @@ def write(out: Path, content: Content) -> None:
             "predictions": _SECTIONS[content.contract.problem](content.scored["test"]),
         }
         page = _page(content, sections)
-        (out / "report.html").write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
+        (out / "report.html").write_text(page, encoding="utf-8")
         for section in sections.values():
             for plot in section.plots:
                 plot.png(out / "figures")
@@ -88,7 +89,7 @@ def _page(content: Content, sections: Mapping[str, Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shorten": formatting.shorten, "number": number, "percent": percent, "duration": duration}
+    environment.filters |= {"shorten": formatting.shorten, "number": number, "percent": percent}
     return environment.get_template("report.html.j2").render(
         content=content,
         sections=sections,
@@ -99,6 +100,7 @@ def _page(content: Content, sections: Mapping[str, Section]) -> str:
         training_rows=len(content.scored["train"].truth),
         diagnosis=diagnosis.diagnose(
             content.scored,
+            content.metrics,
             metric=content.verdict.metric,
             history=content.history,
             parameters=content.train.parameters,
@@ -116,11 +118,10 @@ def _tiles(content: Content) -> list[Tile]:
         champion = f"champion{version}: {number(verdict.champion)}"
     return [
         Tile(f"{verdict.metric} on test", number(verdict.challenger), champion),
-        Tile("rows read", number(rows.read), f"{number(rows.accepted)} accepted, {number(rows.rejected)} rejected"),
-        Tile("test rows", number(rows.test), f"{number(rows.train)} train, {number(rows.validation)} validation"),
+        Tile("rows read", number(rows.read), f"{number(rows.accepted)} accepted\n{number(rows.rejected)} rejected"),
+        Tile("test rows", number(rows.test), f"{number(rows.train)} train\n{number(rows.validation)} validation"),
         Tile("epochs", number(train.epochs), f"best: {number(train.best_epoch)}"),
         Tile("parameters", number(train.parameters), "numbers that the network learned"),
-        Tile("training time", duration(train.seconds), "the whole stage"),
     ]
 
 
@@ -130,7 +131,7 @@ def _metrics(content: Content) -> Table:
     names = [metric for metric in content.metrics["test"] if metric not in single]
     champion = content.champion_metrics
     return Table(
-        title="Metrics",
+        title="",
         header=("metric", *_SPLITS, *(["champion on test"] if champion is not None else [])),
         rows=tuple(
             (
@@ -140,7 +141,7 @@ def _metrics(content: Content) -> Table:
             )
             for name in names
         ),
-        caption="↑ higher is better, ↓ lower is better; – is not defined on these rows. The marked metric decides.",
+        caption="↑ higher is better, ↓ lower is better, – is not defined. The marked metric decides.",
         marked=names.index(content.verdict.metric) if content.verdict.metric in names else None,
     )
 
@@ -154,7 +155,9 @@ def _outputs(content: Content) -> Table | None:
     return Table(
         title="Each output, on the test rows",
         header=("output", *known),
-        rows=tuple((name, *(number(test[_of_output(metric, name)]) for metric in known)) for name in names[:_MOST_OUTPUTS]),
+        rows=tuple(
+            (name, *(number(test[_of_output(metric, name)]) for metric in known)) for name in names[:_MOST_OUTPUTS]
+        ),
         caption=f"The first {_MOST_OUTPUTS} of {len(names)}." if len(names) > _MOST_OUTPUTS else "",
     )
 

@@ -1,20 +1,24 @@
 """The files of a source, and their fingerprint: one digest that changes when any byte does."""
 
-import codecs
+import contextlib
 import hashlib
 import json
+import lzma
 import stat
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import fsspec
+import pyarrow as pa
 from fsspec import AbstractFileSystem
 
 from schemas.document import digest
-from schemas.errors import DataError
+from schemas.errors import DataError, ResourceError, SpecError
 from schemas.spec import Source
+from tasks.sources.text import TextCheck
 
 Format = Literal["csv", "parquet", "json", "arrow"]
 
@@ -42,21 +46,37 @@ class File:
     path: str
     format: Format
 
-    def open(self) -> Any:
-        """Open the file's bytes, decompressed where the name's ending says that they are compressed."""
-        return self.system.open(self.path, "rb", compression="infer")
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Any]:
+        """Open the file's bytes, decompressed where the name's ending says that they are compressed.
+
+        What turns out to be wrong with them while they are read is a DataError, what is wrong around them a
+        ResourceError.
+        """
+        try:
+            with self.system.open(self.path, "rb", compression="infer") as handle:
+                yield handle
+        except (EOFError, UnicodeError, ValueError, pa.ArrowException, zlib.error, lzma.LZMAError) as error:
+            raise DataError(f"{self.path} cannot be read as {self.format}: {error}") from error
+        except OSError as error:
+            if error.errno is None:  # not from the system but from a library that reads the content
+                raise DataError(f"{self.path} cannot be read as {self.format}: {error}") from error
+            raise ResourceError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
     @property
-    def stamp(self) -> list[Any]:
+    def stamp(self) -> list[str]:
         """What tells cheaply that the file is the same: size and times, or what the store has instead."""
         info = self.system.info(self.path)
         keys = ("size", "mtime", "ino", "created", "ETag", "etag", "LastModified", "updated")
-        return [str(info[key]) for key in keys if key in info]
+        return [f"{key} {info[key]}" for key in keys if info.get(key) is not None]
 
 
 def list_files(source: Source) -> list[File]:
     """Return the files that a source names, sorted by path; raises DataError when there are none or one is no file."""
-    system, path = fsspec.core.url_to_fs(source.path)
+    try:
+        system, path = fsspec.core.url_to_fs(source.path)
+    except (ImportError, ValueError) as error:
+        raise SpecError(f"data.path {source.path} cannot be opened: {error}") from error
     if system.isdir(path):
         found = [name for name in system.find(path) if not _hidden(name.removeprefix(path))]
     elif any(sign in path for sign in "*?[") and not system.exists(path):
@@ -85,7 +105,9 @@ def _file(system: AbstractFileSystem, path: str, source: Source) -> File:
     while ending.suffix in _COMPRESSIONS:
         ending = ending.with_suffix("")
     if ending.suffix not in _ENDINGS:
-        raise DataError(f"cannot tell the format of {path} by its ending; set data.format to csv, parquet, json or arrow")
+        raise DataError(
+            f"cannot tell the format of {path} by its ending; set data.format to csv, parquet, json or arrow"
+        )
     return File(system, path, _ENDINGS[ending.suffix])
 
 
@@ -96,14 +118,18 @@ def fingerprint(files: Sequence[File], *, encoding: str = "utf-8", memory: Path 
     are not read again while size and times of the file are the same. Raises DataError with file, line and byte offset.
     """
     known = _remembered(memory)
-    digests = {file.path: known.get(_identity(file)) or _file_fingerprint(file, encoding) for file in files}
+    digests = {file: known.get(_identity(file, encoding) or "") or _file_fingerprint(file, encoding) for file in files}
     if memory is not None:
-        _remember(memory, known | {_identity(file): digests[file.path] for file in files})
+        _remember(
+            memory, known | {name: found for file, found in digests.items() if (name := _identity(file, encoding))}
+        )
     return digest(list(digests.values()))
 
 
-def _identity(file: File) -> str:
-    return json.dumps([file.path, file.format, *file.stamp])
+def _identity(file: File, encoding: str) -> str | None:
+    """Return what names a file's content; None when there is no more to go by than its size."""
+    stamp = file.stamp
+    return json.dumps([file.path, file.format, encoding, *stamp]) if len(stamp) > 1 else None
 
 
 def _remembered(memory: Path | None) -> dict[str, str]:
@@ -116,37 +142,24 @@ def _remembered(memory: Path | None) -> dict[str, str]:
 def _remember(memory: Path, digests: dict[str, str]) -> None:
     newest = dict(list(digests.items())[-10_000:])
     scratch = memory.with_suffix(f".{digest(newest)[:8]}")
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    scratch.write_text(json.dumps(newest))
-    scratch.replace(memory)
+    with contextlib.suppress(OSError):  # it only saves time; that nothing can be written there is said by who must
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(json.dumps(newest))
+        scratch.replace(memory)
 
 
 def _file_fingerprint(file: File, encoding: str) -> str:
-    sha, lines, offset = hashlib.sha256(), 1, 0
-    text = file.format in ("csv", "json")
-    decoder = codecs.getincrementaldecoder("utf-8")() if text and encoding.lower() in ("utf-8", "utf8") else None
+    sha = hashlib.sha256()
+    check = TextCheck(file.path, encoding) if file.format in ("csv", "json") else None
+    empty = True
     with file.open() as handle:
         while chunk := handle.read(_CHUNK_BYTES):
+            empty = False
             sha.update(chunk)
-            if text and b"\0" in chunk and not encoding.lower().startswith("utf-16"):
-                line = lines + chunk.count(b"\n", 0, chunk.index(b"\0"))
-                raise DataError(f"{file.path}: NUL byte in line {line}: it is no text file")
-            if decoder:
-                _check_text(decoder, chunk, file, offset)
-            lines += chunk.count(b"\n") if text else 0
-            offset += len(chunk)
-    if not offset:
+            if check:
+                check.add(chunk)
+        if check:
+            check.add(b"", final=True)
+    if empty:
         raise DataError(f"{file.path} is empty")
     return sha.hexdigest()
-
-
-def _check_text(decoder: codecs.IncrementalDecoder, chunk: bytes, file: File, offset: int) -> None:
-    pending = len(decoder.getstate()[0])
-    try:
-        decoder.decode(chunk)
-    except UnicodeDecodeError as error:
-        at = offset - pending + error.start
-        raise DataError(
-            f"{file.path}: byte {error.object[error.start]:#04x} at offset {at} is not UTF-8; "
-            "set data.encoding, such as latin-1"
-        ) from error

@@ -1,7 +1,8 @@
-"""Losses and optimisers by the names that Keras gives them."""
+"""Losses, optimisers, activations and initialisers by the names that Keras gives them."""
 
 import difflib
 import inspect
+import re
 from types import ModuleType
 from typing import Any
 
@@ -9,6 +10,8 @@ import keras
 
 from schemas.errors import SpecError
 from schemas.spec import Named
+
+_NO_NAMES = {"get", "serialize", "deserialize"}  # what Keras keeps beside the things themselves
 
 
 def loss(named: Named) -> keras.losses.Loss:
@@ -19,6 +22,27 @@ def loss(named: Named) -> keras.losses.Loss:
 def optimizer(named: Named) -> keras.optimizers.Optimizer:
     """Return the Keras optimiser of that name; raises SpecError for an unknown name or argument."""
     return _built(named, keras.optimizers, keras.optimizers.Optimizer, key="training.optimizer")  # type: ignore[no-any-return]
+
+
+def activation(name: str, *, key: str) -> str:
+    """Return the name if Keras has an activation of that name; raises SpecError if it does not."""
+    return _known(name, keras.activations, key=key)
+
+
+def initializer(name: str, *, key: str) -> str:
+    """Return the name if Keras has an initialiser of that name; raises SpecError if it does not."""
+    return _known(name, keras.initializers, key=key)
+
+
+def _known(name: str, module: ModuleType, *, key: str) -> str:
+    try:
+        module.get(name)
+    except (TypeError, ValueError) as error:
+        names = sorted(known for known in vars(module) if re.match("[a-z]", known) and known not in _NO_NAMES)
+        near = difflib.get_close_matches(name.lower(), names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"Keras has {', '.join(names)}"
+        raise SpecError(f"{key}: Keras has no {name!r}; {hint}") from error
+    return name
 
 
 def _built(named: Named, module: ModuleType, base: type, *, key: str) -> Any:
@@ -44,7 +68,10 @@ def _plain(name: str) -> str:
 
 def _alias(name: str, module: ModuleType) -> str:
     """Return the whole name of a short one: mean_squared_error for mse."""
-    value = getattr(module, name, None) or getattr(module, name.upper(), None)
+    try:
+        value = module.get(name.lower())
+    except ValueError:
+        return name
     return value.__name__ if inspect.isfunction(value) else name
 
 

@@ -56,7 +56,7 @@ class Engine:
         """Train one epoch, numbered from 1; return the mean weighted loss over its batches, penalties included."""
         order = np.random.Generator(np.random.Philox(key=[self._seed, epoch])).permutation(self._rows)
         for index, generator in enumerate(_seed_generators(self.network)):
-            generator.state.assign(np.array([self._seed * 1009 + index, epoch], np.uint32))
+            generator.state.assign(np.random.SeedSequence([self._seed, epoch, index]).generate_state(2))
         return float(self._epoch(tf.constant(order, tf.int32)))
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]

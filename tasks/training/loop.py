@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.document import Document
@@ -22,7 +23,7 @@ class History(Document):
     validation_loss: list[float]
     """Validation loss after the epoch, weighted, without penalties and dropout."""
     best_epoch: int
-    """The epoch, from 1, with the lowest validation loss: its weights were kept."""
+    """The epoch, from 1, whose weights were kept: the last whose validation loss was lower by min_delta or more."""
 
     @property
     def epochs(self) -> int:
@@ -34,16 +35,16 @@ class History(Document):
 class _Best:
     loss: float = math.inf
     epoch: int = 0
-    weights: tuple[Array, ...] = ()
+    state: Sequence[Array] = ()
 
 
 def fit(engine: Engine, validation: Examples, training: Training) -> History:
-    """Train until the epochs are over or patience ends; leave the best epoch's weights in the network.
+    """Train until the epochs are over or patience ends; leave the best epoch's weights and optimiser state behind.
 
     Raises TrainingError as soon as a loss is not a number.
     """
     best, losses, validation_losses = _Best(), list[float](), list[float]()
-    stopping = training.early_stopping
+    stopping, variables = training.early_stopping, [*engine.network.variables, *engine.optimizer.variables]
     for epoch in range(1, training.epochs + 1):
         started = time.perf_counter()
         losses.append(engine.train(epoch))
@@ -51,11 +52,10 @@ def fit(engine: Engine, validation: Examples, training: Training) -> History:
         _refuse_no_number(losses[-1], validation_losses[-1], epoch)
         _report(epoch, training.epochs, losses[-1], validation_losses[-1], time.perf_counter() - started)
         if validation_losses[-1] < best.loss - (stopping.min_delta if stopping else 0.0):
-            weights = tuple(variable.numpy() for variable in engine.network.variables)
-            best = _Best(validation_losses[-1], epoch, weights)
+            best = _Best(validation_losses[-1], epoch, [variable.numpy() for variable in variables])
         elif stopping and epoch - best.epoch >= stopping.patience:
             break
-    for variable, value in zip(engine.network.variables, best.weights, strict=True):
+    for variable, value in zip(variables, best.state, strict=True):
         variable.assign(value)
     return History(loss=losses, validation_loss=validation_losses, best_epoch=best.epoch)
 

@@ -88,6 +88,7 @@ def _content(problem: str, *, names: tuple[str, ...] = (), weighted: bool = Fals
     contract, profile = _contract_and_profile(problem, features, target, names, columns)
     counts = {each: int(at.sum()) for each, at in rows.items()}
     epochs = np.arange(1, 41)
+    validation_loss = 0.85 * np.exp(-epochs / 9) + 0.14 + 0.003 * np.maximum(epochs - 24, 0)
     return Content(
         name=problem.replace("_", "-"),
         champion_version="3" if champion else None,
@@ -97,8 +98,8 @@ def _content(problem: str, *, names: tuple[str, ...] = (), weighted: bool = Fals
         verdict=_verdict(problem, figures["test"], champion=champion),
         history={
             "loss": (0.9 * np.exp(-epochs / 9) + 0.1).tolist(),
-            "validation_loss": (0.85 * np.exp(-epochs / 9) + 0.14 + 0.003 * np.maximum(epochs - 24, 0)).tolist(),
-            "best_epoch": 27,
+            "validation_loss": validation_loss.tolist(),
+            "best_epoch": int(validation_loss.argmin()) + 1,
         },
         profile=profile,
         contract=contract if not weighted else contract.model_copy(update={"weight": "trust"}),
@@ -118,7 +119,7 @@ def _content(problem: str, *, names: tuple[str, ...] = (), weighted: bool = Fals
             files={"history.json": "cd" * 32},
             seconds=12.34,
             epochs=40,
-            best_epoch=27,
+            best_epoch=int(validation_loss.argmin()) + 1,
             parameters=4_321,
             validation_loss=0.18,
         ),

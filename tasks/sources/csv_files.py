@@ -1,0 +1,119 @@
+"""CSV files. They come as text alone: what a text means is decided by the contract, not guessed."""
+
+import csv
+import io
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from schemas.errors import DataError
+from schemas.spec import Source
+from tasks.sources.batch import BLOCK_BYTES, Batch, Malformed
+from tasks.sources.files import File
+from tasks.sources.text import utf8_stream
+
+
+class CsvReader:
+    """CSV with a header line; every value is text."""
+
+    def __init__(self, file: File, source: Source) -> None:
+        """Read the header."""
+        self._file, self._source = file, source
+        with file.open() as handle:
+            head = utf8_stream(handle, source.encoding).read(BLOCK_BYTES).decode("utf-8-sig", errors="replace")
+        rows = csv.reader(io.StringIO(head, newline=""), delimiter=source.delimiter, strict=True)
+        try:
+            self.names = next(rows, [])
+        except csv.Error as error:
+            raise DataError(f"{file.path}: line 1: the header cannot be read: {error}") from error
+        if not self.names:
+            raise DataError(f"{file.path}: line 1 is blank; it must be the header with the names of the columns")
+        self._header_lines = rows.line_num
+
+    def batches(self, columns: list[str]) -> Iterator[Batch]:
+        """Yield all rows in order; a row with too few or too many fields is malformed."""
+        malformed: list[pa_csv.InvalidRow] = []
+        rows, taken, ended, mark = 0, 0, False, uuid.uuid4().hex
+        with self._file.open() as handle:
+            for batch in self._parsed(handle, columns, malformed, mark):
+                ended = batch.num_rows > 0 and batch.column(0)[-1].as_py() == mark
+                table = pa.Table.from_batches([batch.slice(0, batch.num_rows - ended)])
+                found, taken = malformed[taken:], len(malformed)
+                yield Batch(table, [self._malformed(row) for row in found])
+                rows += table.num_rows
+        rest = [self._malformed(row) for row in malformed[taken:]]
+        if not ended:
+            raise self._open_quote(self._header_lines + rows + len(malformed))
+        self._refuse_cut_off(malformed, rows)
+        if rest:
+            yield Batch(pa.table({name: pa.array([], pa.string()) for name in columns}), rest)
+
+    def _parsed(
+        self, handle: Any, columns: list[str], malformed: list[pa_csv.InvalidRow], mark: str
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows that parse, and behind them one of nothing but the mark, unless an open quote swallows it."""
+
+        def remember(row: pa_csv.InvalidRow) -> str:
+            malformed.append(row)
+            return "skip"
+
+        read = pa_csv.ReadOptions(
+            column_names=self.names,
+            skip_rows=self._header_lines,
+            block_size=BLOCK_BYTES,
+            use_threads=False,  # with threads a malformed row does not know its number
+        )
+        parse = pa_csv.ParseOptions(
+            delimiter=self._source.delimiter, newlines_in_values=True, invalid_row_handler=remember
+        )
+        convert = pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(self.names, pa.string()), include_columns=columns, strings_can_be_null=False
+        )
+        last = self._source.delimiter.join([mark] * len(self.names))
+        stream = _Followed(utf8_stream(handle, self._source.encoding), f"\n{last}\n".encode())
+        try:
+            yield from pa_csv.open_csv(stream, read, parse, convert)
+        except pa.ArrowInvalid as error:
+            if "straddl" in str(error):
+                said = f"a row is longer than {BLOCK_BYTES >> 20} MiB: is a quote opened and not closed? ({error})"
+                raise DataError(f"{self._file.path}: {said}") from error
+            if "Empty CSV" not in str(error):
+                raise
+
+    def _malformed(self, row: pa_csv.InvalidRow) -> Malformed:
+        text = row.text if isinstance(row.text, str) else row.text.decode(errors="replace")
+        if text.count('"') % 2:
+            raise self._open_quote(row.number, f": {text[:80]!r}")
+        return Malformed(
+            row.number, f"line {row.number} has {row.actual_columns} fields, not {row.expected_columns}", text
+        )
+
+    def _open_quote(self, line: int, text: str = "") -> DataError:
+        return DataError(f"{self._file.path}: line {line}: a quote is opened and never closed{text}")
+
+    def _refuse_cut_off(self, malformed: list[pa_csv.InvalidRow], rows: int) -> None:
+        last = malformed[-1] if malformed else None
+        if last and last.number == self._header_lines + rows + len(malformed) and last.actual_columns < len(self.names):
+            raise DataError(
+                f"{self._file.path}: the last line, {last.number}, has {last.actual_columns} fields, not "
+                f"{last.expected_columns}: the file is cut off; write it anew"
+            )
+
+
+class _Followed(io.RawIOBase):
+    """A stream with a few more bytes behind its end."""
+
+    def __init__(self, stream: Any, more: bytes) -> None:
+        self._stream, self._more = stream, more
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if found := self._stream.read(size):
+            return bytes(found)
+        more, self._more = self._more, b""
+        return more

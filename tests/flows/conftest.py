@@ -1,0 +1,57 @@
+"""A Prefect server for the flows' tests, and a small spec on real data."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.spec import Spec
+from schemas.spec_file import read_spec
+from tasks.examples import write_example
+
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API address of a Prefect server of this test run's own, with a home of its own."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Spec:
+    """The breast-cancer example, trained for three epochs."""
+    return read_spec(write_example("breast-cancer", tmp_path / "example"), overrides=("training.epochs=3", "network.hidden=[8]"))
+
+
+@pytest.fixture
+def evermodel(tmp_path: Path, prefect_server: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command in a process of its own, in an empty directory, with a home of its own, on the tests' server."""
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def run(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.cli", *arguments],
+            cwd=tmp_path,
+            env={**_without_settings(), "HOME": str(home), "PREFECT_API_URL": prefect_server, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+def _without_settings() -> dict[str, Any]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "EVERMODEL_", "MLFLOW_"))}

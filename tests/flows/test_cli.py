@@ -1,0 +1,161 @@
+"""The command line, each call in a process of its own."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from schemas.run import RunResult
+
+Evermodel = Callable[..., subprocess.CompletedProcess[str]]
+
+QUICK = ("--set", "training.epochs=3", "--set", "network.hidden=[8]")
+COMMANDS = ["example", "init", "check", "run", "predict", "models", "promote", "rollback", "report", "schema", "doctor"]
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The top-level modules that a command loads."""
+    code = (
+        "import sys\nfrom flows.cli import app\n"
+        "try:\n    app(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_no_heavy_library(command: str) -> None:
+    heavy = {"numpy", "pandas", "pyarrow", "sklearn", "tensorflow", "keras", "prefect", "mlflow", "matplotlib"}
+    assert not loaded_by(command, "--help") & heavy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "missing.yaml"], 2, "there is no spec missing.yaml"),
+        (["example", "penguin"], 2, "penguin"),
+        (["predict", "nobody", "x.csv", "-o", "y.csv"], 4, "no model 'nobody' is registered"),
+        (["promote", "nobody", "1"], 4, "no model 'nobody' is registered"),
+        (["rollback", "nobody"], 4, "no model 'nobody' is registered"),
+        (["models", "nobody"], 4, "no model 'nobody' is registered"),
+        (["report"], 2, "name a model"),
+        (["init", "missing.csv", "--target", "y"], 3, "missing.csv"),
+    ],
+)
+def test_a_mistake_gets_one_message_and_no_traceback(
+    evermodel: Evermodel, arguments: list[str], code: int, message: str
+) -> None:
+    done = evermodel(*arguments, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_failing_stage_gets_one_message_and_no_traceback(evermodel: Evermodel, tmp_path: Path) -> None:
+    evermodel("example", "breast-cancer")
+    (tmp_path / "breast-cancer.csv").write_text("a,b\n1,2\n")
+    done = evermodel("run", "breast-cancer.yaml", check=False)
+    assert done.returncode == 3
+    assert re.search(r"error: .*breast-cancer.csv: column 'mean radius' and \d+ more is missing", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob(".evermodel/ingest/*"))
+
+
+def test_schema_is_json(evermodel: Evermodel) -> None:
+    assert json.loads(evermodel("schema").stdout)["title"] == "Evermodel spec"
+
+
+def test_doctor_finds_what_is_installed_and_says_what_to_do(evermodel: Evermodel) -> None:
+    said = evermodel("doctor").stdout
+    assert re.search(r"^ok\s+keras: \d", said, re.MULTILINE)
+    assert re.search(r"^(ok|-)\s+GPU: ", said, re.MULTILINE)
+
+
+def test_check_prints_the_plan_and_runs_nothing(evermodel: Evermodel, tmp_path: Path) -> None:
+    evermodel("example", "breast-cancer")
+    said = evermodel("check", "breast-cancer.yaml").stdout
+    assert "30 columns: 30 numeric" in said
+    assert "all would run" in said
+    assert not list(tmp_path.glob(".evermodel/*/*"))
+
+
+def test_check_refuses_a_name_that_keras_does_not_know(evermodel: Evermodel) -> None:
+    evermodel("example", "breast-cancer")
+    done = evermodel("check", "breast-cancer.yaml", "--set", "training.optimizer=adamm", check=False)
+    assert (done.returncode, "did you mean Adam" in done.stderr) == (2, True)
+
+
+def test_from_data_file_to_predictions(evermodel: Evermodel, tmp_path: Path) -> None:
+    """The whole way on the command line: init, run, run again, models, report, predict, promote, rollback."""
+    evermodel("example", "breast-cancer")
+    spec = tmp_path / "breast-cancer.yaml"
+    spec.unlink()
+    evermodel("init", "breast-cancer.csv", "--target", "diagnosis", "-o", "breast-cancer.yaml")
+
+    first = evermodel("run", "breast-cancer.yaml", *QUICK, "--json")
+    result = RunResult.model_validate_json(first.stdout)
+    assert result.rows.read == result.rows.accepted + result.rows.rejected == 569
+    assert list(json.loads(first.stdout)) >= ["run_key", "status", "stages", "rows", "metrics"]
+    assert "register: done" in first.stderr
+
+    again = evermodel("run", "breast-cancer.yaml", *QUICK)
+    assert again.stderr.count("stands already") == 5
+    assert "promoted: there is no champion yet" in again.stdout
+    assert "roc_auc" in again.stdout
+
+    assert "challenger, champion" in evermodel("models", "breast-cancer").stdout
+    assert Path(evermodel("report", "breast-cancer").stdout.strip()).is_file()
+
+    evermodel("predict", "breast-cancer", "breast-cancer.csv", "-o", "out.parquet")
+    predictions = pd.read_parquet(tmp_path / "out.parquet")
+    assert len(predictions) == 569
+    assert set(predictions.prediction) == {"benign", "malignant"}
+
+    evermodel("run", "breast-cancer.yaml", *QUICK, "--set", "training.seed=1")
+    assert "version 1 is the champion" in evermodel("promote", "breast-cancer", "1").stdout
+    assert "version 2 is the champion" in evermodel("promote", "breast-cancer", "2", "--reason", "try it").stdout
+    assert "version 1 is the champion again" in evermodel("rollback", "breast-cancer").stdout
+
+
+def test_an_unchanged_rerun_loads_no_tensorflow(
+    evermodel: Evermodel, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    evermodel("example", "breast-cancer")
+    evermodel("run", "breast-cancer.yaml", *QUICK)
+    code = (
+        "import sys\nfrom flows.cli import app\n"
+        "try:\n    app(['run', 'breast-cancer.yaml', *sys.argv[1:]])\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'tensorflow', 'keras', 'matplotlib'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *QUICK], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+    assert done.stderr.count("stands already") == 5
+
+
+def test_sigterm_ends_a_run_with_143_and_publishes_nothing_half(
+    evermodel: Evermodel, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    evermodel("example", "digits")
+    command = [sys.executable, "-m", "flows.cli", "run", "digits.yaml", "--set", "training.epochs=100000"]
+    command += ["--set", "training.early_stopping=null"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("train: epoch"):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 143
+    assert "Traceback" not in rest
+    assert not list(tmp_path.glob(".evermodel/train/*"))

@@ -1,0 +1,155 @@
+"""The chain as a Python call, on a real Prefect server and a real registry (R37, R39)."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+
+import flows
+import flows.retrain
+from flows import retrain
+from schemas.errors import DataError, ResourceError
+from schemas.run import RunResult
+from schemas.spec import Spec
+from schemas.spec_file import read_spec
+from schemas.stages import STAGES
+from tasks.examples import write_example
+from tasks.registry import Registry
+
+QUICK = ("training.epochs=3", "network.hidden=[8]")
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
+    """A workspace after one run, to be copied: runs are many here, and each first one costs seconds."""
+    folder = tmp_path_factory.mktemp("template")
+    spec = read_spec(write_example("breast-cancer", folder), overrides=QUICK)
+    return folder / "ws", retrain(spec, workspace=str(folder / "ws"))
+
+
+@pytest.fixture
+def first(template: tuple[Path, RunResult], tmp_path: Path) -> RunResult:
+    """The result of the first run, whose output stands in `tmp_path / "ws"`."""
+    workspace, result = template
+    shutil.copytree(workspace, tmp_path / "ws")
+    return RunResult.model_validate_json(result.to_json().replace(str(workspace), str(tmp_path / "ws")))
+
+
+def cached(result: RunResult) -> list[str]:
+    return [name for name, stage in result.stages.items() if stage.cached]
+
+
+def changed(spec: Spec, part: str, **values: object) -> Spec:
+    return spec.model_copy(update={part: getattr(spec, part).model_copy(update=values)})
+
+
+def test_retrain_is_the_flow_and_not_the_module() -> None:
+    assert retrain is flows.retrain is flows.retrain.fn.__globals__["retrain"]
+    assert retrain.name == "retrain"
+
+
+def test_a_run_ends_with_a_registered_champion_and_a_report(first: RunResult, tmp_path: Path) -> None:
+    assert list(first.stages) == list(STAGES)
+    assert cached(first) == []
+    assert (first.model.version, first.model.promoted) == ("1", True)
+    assert set(first.metrics) == {"train", "validation", "test"}
+    assert "<!doctype html>" in Path(first.report).read_text()
+    champion = Registry(workspace=tmp_path / "ws").find("breast-cancer", "champion")
+    assert champion.aliases == ("challenger", "champion")
+
+
+def test_nothing_new_means_nothing_done(first: RunResult, spec: Spec, tmp_path: Path) -> None:
+    again = retrain(spec, workspace=str(tmp_path / "ws"))
+    assert cached(again) == list(STAGES)
+    assert again.model_copy(update={"stages": {}}) == first.model_copy(update={"stages": {}})
+
+
+def test_prefect_shows_an_unchanged_stage_as_cached(first: RunResult, spec: Spec, tmp_path: Path) -> None:
+    retrain(spec, workspace=str(tmp_path / "ws"))
+    with get_client(sync_client=True) as client:
+        newest = max(client.read_flow_runs(), key=lambda run: run.created)
+        states = {run.name: run.state_name for run in client.read_task_runs() if run.flow_run_id == newest.id}
+    assert newest.name == "breast-cancer"
+    assert states == dict.fromkeys(STAGES, "Cached")
+
+
+def test_a_training_key_reruns_train_and_what_follows(first: RunResult, spec: Spec, tmp_path: Path) -> None:
+    again = retrain(changed(spec, "training", batch_size=16), workspace=str(tmp_path / "ws"))
+    assert cached(again) == ["ingest", "encode"]
+    assert again.champion_metrics == first.metrics["test"]
+
+
+def test_a_changed_row_reruns_everything(first: RunResult, spec: Spec, tmp_path: Path) -> None:
+    data = Path(spec.data.path)
+    data.write_text(data.read_text().replace("17.99", "17.98", 1))
+    assert cached(retrain(spec, workspace=str(tmp_path / "ws"))) == []
+
+
+@pytest.mark.parametrize("stage", ["ingest", "encode", "train", "evaluate", "register"])
+def test_a_deleted_output_is_made_again(first: RunResult, spec: Spec, tmp_path: Path, stage: str) -> None:
+    before = {name: _bytes(first, name) for name in STAGES[:3]}
+    shutil.rmtree(first.stages[stage].path)
+    again = retrain(spec, workspace=str(tmp_path / "ws"))
+    assert cached(again) == [name for name in STAGES if name != stage]
+    assert {name: _bytes(again, name) for name in STAGES[:3]} == before
+    assert again.model.version == "1"
+
+
+def test_an_emptied_registry_is_filled_again(first: RunResult, spec: Spec, tmp_path: Path) -> None:
+    Registry(workspace=tmp_path / "ws").client.delete_registered_model("breast-cancer")
+    again = retrain(spec, workspace=str(tmp_path / "ws"))
+    assert "register" not in cached(again)
+    assert again.model.promoted
+
+
+def test_a_worse_model_is_registered_but_not_promoted(first: RunResult, spec: Spec, tmp_path: Path) -> None:
+    worse = changed(spec, "training", epochs=1, optimizer=spec.training.optimizer.model_copy(update={"name": "sgd"}))
+    result = retrain(worse, workspace=str(tmp_path / "ws"))
+    assert (result.model.version, result.model.promoted) == ("2", False)
+    assert "against the champion's" in result.model.reason
+    registry = Registry(workspace=tmp_path / "ws")
+    assert registry.find("breast-cancer", "champion").version == "1"
+    assert registry.find("breast-cancer", "challenger").version == "2"
+
+
+def test_a_better_model_replaces_the_champion_and_rollback_brings_it_back(spec: Spec, tmp_path: Path) -> None:
+    workspace = str(tmp_path / "ws")
+    retrain(changed(spec, "training", epochs=1), workspace=workspace)
+    better = retrain(changed(spec, "training", epochs=30), workspace=workspace)
+    assert (better.model.version, better.model.promoted) == ("2", True)
+    registry = Registry(workspace=tmp_path / "ws")
+    assert registry.rollback("breast-cancer").version == "1"
+    assert registry.find("breast-cancer", "champion").version == "1"
+    with pytest.raises(ResourceError, match="no champion before it"):
+        registry.rollback("breast-cancer")
+
+
+def test_force_runs_every_stage_anew_with_the_same_outcome(first: RunResult, spec: Spec, tmp_path: Path) -> None:
+    again = retrain(spec, workspace=str(tmp_path / "ws"), force=True)
+    assert cached(again) == []
+    assert again.model.version == "1"
+    assert again.metrics == first.metrics
+
+
+def test_the_same_spec_gives_the_same_bytes_in_two_workspaces(first: RunResult, spec: Spec, tmp_path: Path) -> None:
+    other = retrain(spec, workspace=str(tmp_path / "elsewhere"))
+    assert other.run_key == first.run_key
+    for name in ("ingest", "encode", "train", "evaluate"):
+        assert _bytes(other, name) == _bytes(first, name)
+
+
+def test_a_stage_that_fails_raises_its_own_error(spec: Spec, tmp_path: Path) -> None:
+    Path(spec.data.path).write_text("")
+    with pytest.raises(DataError, match="is empty"):
+        retrain(spec, workspace=str(tmp_path / "ws"))
+    assert not list((tmp_path / "ws").glob("*/*"))
+
+
+def _bytes(result: RunResult, stage: str) -> dict[str, bytes]:
+    """All that a stage published, but for the two files that carry times and paths."""
+    folder = Path(result.stages[stage].path)
+    files = {path for path in folder.rglob("*") if path.is_file()} - {folder / "result.json", folder / "request.json"}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

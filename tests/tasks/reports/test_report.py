@@ -1,0 +1,160 @@
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from schemas.profile import ColumnProfile
+from tasks.metrics import Scored
+from tasks.reports import report
+
+FIGURES = {
+    "regression": {"predicted", "residuals", "residual_histogram"},
+    "multioutput_regression": {"predicted", "residuals", "residual_histogram"},
+    "binary": {"roc", "precision_recall", "calibration", "confusion", "scores"},
+    "multiclass": {"confusion_counts", "confusion_rates"},
+    "multilabel": {"labels", "wrong_labels"},
+}
+ODD = ('<script>alert("1")</script>', "a\nb\x00\t\u202e $x_1$ \\frac 🍷 #1f2430", "…" + 299 * "y")
+
+
+class Page(HTMLParser):
+    """What a page holds, as a browser reads it."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.loaded, self.text, self.ids = [], [], "", []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.loaded += [value for key, value in attrs if key in ("src", "href", "xlink:href", "data", "action")]
+        self.ids += [value for key, value in attrs if key == "id"]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def written(folder, content):
+    report.write(folder, content)
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module", params=FIGURES)
+def problem(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(problem, content_of, tmp_path_factory):
+    """The report of a problem, written once for all tests that only read it."""
+    folder = tmp_path_factory.mktemp(problem)
+    report.write(folder, content_of(problem))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(folder):
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_problem_has_its_plots_on_the_page_and_as_files(problem, folder, html):
+    files = {path.stem for path in (folder / "figures").iterdir()}
+    assert files == FIGURES[problem] | {"learning_curves"}
+    assert Page(html).tags.count("figure") == len(files)
+    for path in (folder / "figures").iterdir():
+        assert matplotlib.image.imread(path)[0, 0].tolist() == [1, 1, 1, 1]
+
+
+def test_same_content_gives_the_same_bytes(problem, folder, content_of, tmp_path):
+    report.write(tmp_path, content_of(problem))
+    again = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.*")}
+    assert again == {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def test_page_loads_nothing_and_runs_nothing(html):
+    page = Page(html)
+    assert all(address.startswith(("#", "data:")) for address in page.loaded)
+    assert "script" not in page.tags
+    assert not re.search(r"https?:|@import|url\((?!#)", html)
+
+
+def test_references_inside_the_page_lead_to_one_place(html):
+    page = Page(html)
+    wanted = {address[1:] for address in page.loaded if address.startswith("#")} | set(
+        re.findall(r"url\(#(\w+)\)", html)
+    )
+    assert wanted <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+
+
+@pytest.mark.parametrize("kind", ["multioutput_regression", "multiclass", "multilabel"])
+def test_odd_names_stay_text(kind, content_of, tmp_path):
+    names = (ODD * 4)[: 10 if kind == "multiclass" else 3]
+    names = tuple(f"{name}{at}" for at, name in enumerate(names))
+    html = written(tmp_path, content_of(kind, names=names))
+    assert "script" not in Page(html).tags
+    assert '<script>alert("1")</script>' in Page(html).text
+    assert "\x00" not in html
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == FIGURES[kind] | {"learning_curves"}
+
+
+def test_only_the_first_columns_are_listed(content_of, tmp_path):
+    content = content_of("regression")
+    columns = {f"column {at}": ColumnProfile(kind="numeric", missing=0) for at in range(250)}
+    profile = content.profile.model_copy(update={"columns": columns})
+    page = Page(written(tmp_path, dataclasses.replace(content, profile=profile)))
+    assert "column 199" in page.text
+    assert "column 200" not in page.text
+    assert "50 more columns are left out" in page.text
+
+
+def test_outputs_have_a_table_of_their_own(problem, html):
+    assert ("Each output, on the test rows" in html) == (problem == "multioutput_regression")
+    assert "error[" not in html
+
+
+def test_champion_stands_beside_the_challenger(html):
+    assert "champion on test" in html
+    assert "champion (version 3)" in html
+
+
+def test_page_without_champion_and_with_weights_says_so(content_of, tmp_path):
+    page = Page(written(tmp_path, content_of("binary", weighted=True, champion=False)))
+    assert "Promoted: there is no champion yet." in page.text
+    assert "champion on test" not in page.text
+    assert "Rows are weighed by trust" in page.text
+
+
+def test_test_rows_of_one_class_give_a_report_without_curves(content_of, tmp_path):
+    content = content_of("binary")
+    positive = content.scored["test"].truth == 1
+    test = Scored(
+        "binary", content.scored["test"].names, np.ones(positive.sum(), int), content.scored["test"].predicted[positive]
+    )
+    page = Page(written(tmp_path, dataclasses.replace(content, scored={**content.scored, "test": test})))
+    assert "The test rows are all of one class" in page.text
+    assert not (tmp_path / "figures" / "roc.png").exists()
+
+
+def test_many_points_keep_the_page_small(content_of, tmp_path):
+    content = content_of("regression")
+    truth = np.random.default_rng(0).normal(size=(50_000, 1))
+    test = Scored("regression", ("y",), truth, truth + np.random.default_rng(1).normal(size=truth.shape))
+    html = written(tmp_path, dataclasses.replace(content, scored={**content.scored, "test": test}))
+    assert "20,000 of 50,000 rows are drawn" in html
+    assert len(html) < 1_000_000
+
+
+def test_many_classes_are_cut_to_the_most_frequent(content_of, tmp_path):
+    content = content_of("multiclass")
+    truth = np.repeat(np.arange(150), np.arange(150) // 30 + 1)
+    names = tuple(f"class {code}" for code in range(150))
+    test = Scored("multiclass", names, truth, np.eye(150)[truth])
+    page = Page(written(tmp_path, dataclasses.replace(content, scored={**content.scored, "test": test})))
+    assert "Of 150 classes these are the 20 with the most test rows" in page.text
+    assert "The 100 classes with the most test rows of 150" in page.text
+    assert "class 39" in page.text
+    assert "class 40" not in page.text

@@ -1,0 +1,75 @@
+"""R10-R13: losses, optimisers, activations and initialisers by the names that Keras gives them."""
+
+import keras
+import pytest
+
+from schemas.errors import SpecError
+from schemas.spec import Named
+from tasks.training import catalogue
+
+LOSSES = """MeanSquaredError MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredLogarithmicError CosineSimilarity
+Huber LogCosh BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy Poisson KLDivergence
+BinaryFocalCrossentropy CategoricalFocalCrossentropy Hinge SquaredHinge CategoricalHinge""".split()
+SNAKE = """mean_squared_error mean_absolute_error mean_absolute_percentage_error mean_squared_logarithmic_error
+cosine_similarity huber log_cosh binary_crossentropy categorical_crossentropy sparse_categorical_crossentropy poisson
+kl_divergence binary_focal_crossentropy categorical_focal_crossentropy hinge squared_hinge categorical_hinge""".split()
+
+
+@pytest.mark.parametrize(("name", "snake"), zip(LOSSES, SNAKE, strict=True))
+def test_loss_is_known_by_class_name_and_in_snake_case(name, snake):
+    assert type(catalogue.loss(Named(name=name))) is type(catalogue.loss(Named(name=snake))) is getattr(keras.losses, name)
+
+
+@pytest.mark.parametrize(
+    ("short", "name"),
+    [("mse", "MeanSquaredError"), ("MAE", "MeanAbsoluteError"), ("bce", "BinaryCrossentropy"), ("kld", "KLDivergence")],
+)
+def test_loss_is_known_by_its_short_name(short, name):
+    assert type(catalogue.loss(Named(name=short))).__name__ == name
+
+
+@pytest.mark.parametrize(
+    "name", ["SGD", "sgd", "Adagrad", "rmsprop", "RMSprop", "adam", "Nadam", "adam_w", "AdamW", "lion", "Adafactor", "Ftrl"]
+)
+def test_optimizer_is_known_by_name(name):
+    assert type(catalogue.optimizer(Named(name=name))).__name__.lower() == name.replace("_", "").lower()
+
+
+def test_arguments_stand_beside_the_name():
+    sgd = catalogue.optimizer(Named(name="sgd", learning_rate=0.25, momentum=0.9, nesterov=True))
+    assert (float(sgd.learning_rate), sgd.momentum, sgd.nesterov) == (0.25, 0.9, True)
+    assert catalogue.loss(Named(name="huber", delta=3.0)).get_config()["delta"] == 3
+
+
+@pytest.mark.parametrize(
+    ("build", "named", "message"),
+    [
+        (catalogue.loss, {"name": "meen_squared_error"}, r"training\.loss: .*did you mean MeanSquaredError\?"),
+        (catalogue.loss, {"name": "xyz"}, r"training\.loss: Keras has no 'xyz'; Keras has BinaryCrossentropy, "),
+        (catalogue.loss, {"name": "get"}, r"Keras has no 'get'"),
+        (catalogue.loss, {"name": "huber", "dleta": 1}, r"training\.loss: Huber refuses \{'dleta': 1\}"),
+        (catalogue.optimizer, {"name": "adm"}, r"training\.optimizer: .*did you mean Adam\?"),
+        (catalogue.optimizer, {"name": "adam", "lr": 1}, r"training\.optimizer: Adam refuses \{'lr': 1\}"),
+        (catalogue.optimizer, {"name": "adam", "learning_rate": "fast"}, r"Adam refuses \{'learning_rate': 'fast'\}"),
+    ],
+)
+def test_what_keras_does_not_know_is_refused_with_the_nearest_name(build, named, message):
+    with pytest.raises(SpecError, match=message):
+        build(Named(**named))
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "gelu", "silu", "tanh", "softplus", "linear", "selu", "elu"])
+def test_activation_is_known_by_name(name):
+    assert catalogue.activation(name, key="network.activation") == name
+
+
+@pytest.mark.parametrize("name", ["glorot_uniform", "he_normal", "HeNormal", "lecun_uniform", "orthogonal"])
+def test_initializer_is_known_by_name(name):
+    assert catalogue.initializer(name, key="network.initializer") == name
+
+
+def test_unknown_activation_and_initializer_are_refused_with_the_nearest_name():
+    with pytest.raises(SpecError, match=r"network\.activation: Keras has no 'rellu'; did you mean relu\?"):
+        catalogue.activation("rellu", key="network.activation")
+    with pytest.raises(SpecError, match=r"network\.initializer: Keras has no 'HeNorml'; did you mean he_normal\?"):
+        catalogue.initializer("HeNorml", key="network.initializer")
