@@ -34,7 +34,7 @@ def measure(rows: int, folder: Path) -> None:
     """Generate a table, run ingest and encode on it, print a line each."""
     spec = write_table(folder / "table.parquet", rows)
     workspace = str(folder / "workspace")
-    ingest = IngestResult.model_validate(_timed("ingest", ingest_request(spec, workspace), folder, rows))
+    ingest = IngestResult.model_validate(_timed("ingest", ingest_request(spec, workspace=workspace), folder, rows))
     EncodeResult.model_validate(
         _timed("encode", EncodeRequest(workspace=workspace, ingest=ingest.as_input), folder, rows)
     )

@@ -48,7 +48,8 @@ def _chunk(start: int, rows: int) -> pa.Table:
     colours = np.array(["red", "green", "blue", "grey"])[random.integers(0, 4, rows)]
     grades = np.array(list("abcde"))[random.integers(0, 5, rows)]
     shops = np.char.add("shop-", random.integers(0, 5_000, rows).astype(str))
-    times = np.datetime64("2020-01-01", "us") + random.integers(0, 5 * 365 * 86_400, rows) * np.timedelta64(1_000_000, "us")
+    seconds = random.integers(0, 5 * 365 * 86_400, rows)
+    times = np.datetime64("2020-01-01", "us") + seconds * np.timedelta64(1_000_000, "us")
     returned = np.where(numbers[:, 0] + numbers[:, 1] + random.normal(size=rows) > 1, "yes", "no")
     columns = [np.arange(start, start + rows), *numbers.T, colours, grades, shops, times, returned]
     return pa.table([pa.array(column) for column in columns], schema=_schema())

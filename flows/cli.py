@@ -187,7 +187,7 @@ def rollback(name: Name, workspace: Workspace = DEFAULT_WORKSPACE) -> None:
 
 @app.command()
 def report(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The model; may be left out if there is one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The model; needed if there are several.")] = None,
     version: Annotated[str, typer.Option(help="A version's number or alias.")] = "challenger",
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
@@ -206,7 +206,7 @@ def schema() -> None:
     """Print the spec's JSON Schema, for editors."""
     import json
 
-    from schemas.spec_docs import editor_schema
+    from schemas.spec_schema import editor_schema
 
     typer.echo(json.dumps(editor_schema(), indent=2))
 

@@ -100,9 +100,10 @@ def summary(result: RunResult) -> None:
     table.add_column("this version", justify="right")
     if result.champion_metrics:
         table.add_column("champion", justify="right")
-    for name, value in result.metrics["test"].items():
-        other = [f"{result.champion_metrics[name]:.4g}"] if name in (result.champion_metrics or {}) else []
-        table.add_row(name, f"{value:.4g}", *other)
+    champion = result.champion_metrics or {}
+    for name in result.metrics["test"]:
+        values = [f"{each[name]:.4g}" for each in (result.metrics["test"], champion) if name in each]
+        table.add_row(name, *values)
     console.print(table)
     rows = result.rows
     console.print(f"{rows.read:,} rows read, {rows.rejected:,} rejected", highlight=False)

@@ -34,8 +34,10 @@ def findings(workspace: Path) -> Iterator[Finding]:
     yield _workspace(workspace)
     yield _server("Prefect server", "PREFECT_API_URL", "none set: each run starts a temporary one")
     yield _server("MLflow server", "MLFLOW_TRACKING_URI", "none set: SQLite and files in the workspace")
-    yield _command("Docker engine", ["docker", "version", "--format", "{{.Server.Version}}"], "only for stages in containers")
-    yield _command("GPU", ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], "training runs on the CPU")
+    engine = ["docker", "version", "--format", "{{.Server.Version}}"]
+    yield _command("Docker engine", engine, "needed for stages in containers only")
+    cards = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    yield _command("GPU", cards, "training runs on the CPU")
 
 
 def _package(name: str) -> Finding:

@@ -23,7 +23,7 @@ def plan(spec: Spec, workspace: str) -> Iterator[str]:
     of the data show.
     """
     _check_names(spec)
-    request = ingest_request(spec, workspace)
+    request = ingest_request(spec, workspace=workspace)
     yield f"model     {spec.name}: {spec.problem}, target {', '.join(spec.target.names)}"
     yield from _data(spec, request)
     kinds = [column.kind for column in spec.columns.values()]
@@ -32,7 +32,8 @@ def plan(spec: Spec, workspace: str) -> Iterator[str]:
     yield f"split     by {spec.split.by}"
     hidden = ", ".join(map(str, spec.network.hidden)) or "none"
     yield f"network   {spec.network.kind}, hidden layers {hidden}, {spec.network.activation}"
-    yield f"training  at most {spec.training.epochs} epochs of batches of {spec.training.batch_size}, {spec.training.optimizer.name}"
+    training = spec.training
+    yield f"training  at most {training.epochs} epochs of batches of {training.batch_size}, {training.optimizer.name}"
     yield f"stages    {_stages(spec, workspace, request)}"
 
 
@@ -75,7 +76,7 @@ def _stages(spec: Spec, workspace: str, request: IngestRequest) -> str:
     if encoded is None:
         return "ingest stands; encode and all after it would run"
     trained = stage.published(
-        TrainResult, home / "train" / train.run_key(train_request(spec, workspace, ingested, encoded))
+        TrainResult, home / "train" / train.run_key(train_request(spec, workspace=workspace, ingest=ingested, encode=encoded))
     )
     if trained is None:
         return "ingest and encode stand; train and all after it would run"

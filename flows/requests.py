@@ -21,7 +21,7 @@ Champion = tuple[str, Input] | None
 """The version that a challenger must beat, and its bundle."""
 
 
-def ingest_request(spec: Spec, workspace: str) -> IngestRequest:
+def ingest_request(spec: Spec, *, workspace: str) -> IngestRequest:
     """Return what ingest is asked to do."""
     return IngestRequest(
         workspace=workspace,
@@ -34,7 +34,7 @@ def ingest_request(spec: Spec, workspace: str) -> IngestRequest:
     )
 
 
-def train_request(spec: Spec, workspace: str, ingest: IngestResult, encode: EncodeResult) -> TrainRequest:
+def train_request(spec: Spec, *, workspace: str, ingest: IngestResult, encode: EncodeResult) -> TrainRequest:
     """Return what train is asked to do."""
     return TrainRequest(
         workspace=workspace,
@@ -46,7 +46,7 @@ def train_request(spec: Spec, workspace: str, ingest: IngestResult, encode: Enco
 
 
 def evaluate_request(
-    spec: Spec, workspace: str, ingest: IngestResult, train: TrainResult, champion: Champion
+    spec: Spec, *, workspace: str, ingest: IngestResult, train: TrainResult, champion: Champion
 ) -> EvaluateRequest:
     """Return what evaluate is asked to do."""
     version, bundle = champion or (None, None)
@@ -62,7 +62,13 @@ def evaluate_request(
 
 
 def register_request(
-    spec: Spec, workspace: str, ingest: IngestResult, train: TrainResult, evaluate: EvaluateResult, champion: Champion
+    spec: Spec,
+    *,
+    workspace: str,
+    ingest: IngestResult,
+    train: TrainResult,
+    evaluate: EvaluateResult,
+    champion: Champion,
 ) -> RegisterRequest:
     """Return what register is asked to do."""
     return RegisterRequest(

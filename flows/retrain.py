@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prefect import Task, flow, task
+from prefect import Task, flow
 from prefect.context import TaskRunContext
 
 from flows.requests import evaluate_request, ingest_request, register_request, train_request
@@ -48,6 +48,8 @@ _NAMES: dict[type[Request], StageName] = {
     RegisterRequest: "register",
 }
 
+_REGISTRY_DELAYS_S: list[float] = [1, 5, 25]
+
 
 def _cache_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"{parameters['stage']}-{parameters['run_key']}"
@@ -55,6 +57,7 @@ def _cache_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 def _run(stage: StageName, request: Request, run_key: str) -> Result:
     """Run one stage; `run_key` is what Prefect caches by."""
+    log.debug("%s: run key %s", stage, run_key)
     return run_inline(stage, request)
 
 
@@ -64,11 +67,16 @@ def _may_help(_task: Any, _run: Any, state: Any) -> bool:
 
 
 def _task(name: StageName) -> Task[..., Result]:
-    retries: dict[str, Any] = {}
-    if name == "register":
-        retries = {"retries": 3, "retry_delay_seconds": [1, 5, 25], "retry_condition_fn": _may_help}
-    return task(
-        _run, name=name, task_run_name=name, cache_key_fn=_cache_key, persist_result=True, result_serializer="json", **retries
+    return Task(
+        _run,
+        name=name,
+        task_run_name=name,
+        cache_key_fn=_cache_key,
+        persist_result=True,
+        result_serializer="json",
+        retries=len(_REGISTRY_DELAYS_S) if name == "register" else 0,
+        retry_delay_seconds=_REGISTRY_DELAYS_S,
+        retry_condition_fn=_may_help,
     )
 
 
@@ -82,12 +90,13 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False)
     Raises the stage's own EvermodelError when one fails. With `force` every stage runs anew.
     """
     chain = _Chain(workspace, force=force)
-    ingest = chain.run(IngestResult, ingest_request(spec, workspace))
+    ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace))
     encode = chain.run(EncodeResult, EncodeRequest(workspace=workspace, ingest=ingest.as_input))
-    train = chain.run(TrainResult, train_request(spec, workspace, ingest, encode))
+    train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode))
     champion = chain.champion(spec.name, train)
-    evaluate = chain.run(EvaluateResult, evaluate_request(spec, workspace, ingest, train, champion))
-    register = chain.run(RegisterResult, register_request(spec, workspace, ingest, train, evaluate, champion))
+    known: Any = {"workspace": workspace, "ingest": ingest, "train": train, "champion": champion}
+    evaluate = chain.run(EvaluateResult, evaluate_request(spec, **known))
+    register = chain.run(RegisterResult, register_request(spec, **known, evaluate=evaluate))
     return RunResult(
         run_key=register.run_key,
         stages=chain.stages,

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 MANIFEST = "bundle.json"
 _NETWORK = "network.keras"
 _FILES = ("contract.json", "encoder.json", _NETWORK)
-_ROWS = 1024
+_ROWS = 8192
+_BLOCK_ROWS = 1024
 
 
 class Manifest(Document):
@@ -48,7 +49,7 @@ def load_tensorflow() -> None:
         return
     standard_error = os.dup(2)
     try:
-        with open(os.devnull, "w") as nowhere:
+        with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         importlib.import_module("tensorflow")
     finally:
@@ -112,16 +113,17 @@ class Bundle:
         """
         outputs = np.empty((rows.num_rows, self.encoder.target.units), np.float32)
         for start in range(0, rows.num_rows, _ROWS):
-            piece = slice(start, start + _ROWS)
-            outputs[piece] = self._forward(self.encoder.transform(rows.slice(start, _ROWS)))
+            piece = rows.slice(start, _ROWS)
+            outputs[start : start + _ROWS] = self._forward(self.encoder.transform(piece), piece.num_rows)
         return self.encoder.target.decode(outputs)
 
-    def _forward(self, inputs: Mapping[str, Array]) -> Floats:
-        """Run the network on at most 1,024 rows, filled up to that: of another shape, sums have other last digits."""
-        rows = len(next(iter(inputs.values())))
-        filled = {name: np.resize(values, (_ROWS, *values.shape[1:])) for name, values in inputs.items()}
-        outputs: Floats = self._graph(filled).numpy()[:rows]
-        return outputs
+    def _forward(self, inputs: Mapping[str, Array], rows: int) -> Floats:
+        """Run the network on blocks of 1,024 rows, the last filled up: of another shape, sums end in other digits."""
+        blocks = [
+            {name: _filled(values[start : start + _BLOCK_ROWS]) for name, values in inputs.items()}
+            for start in range(0, rows, _BLOCK_ROWS)
+        ]
+        return np.concatenate([self._graph(block).numpy() for block in blocks])[:rows]
 
     @functools.cached_property
     def _graph(self) -> Any:
@@ -129,3 +131,8 @@ class Bundle:
         import tensorflow as tf
 
         return tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)
+
+
+def _filled(values: Array) -> Array:
+    """Return values of shape (n, ...) as a block of 1,024 rows, repeated as often as that takes."""
+    return np.resize(values, (_BLOCK_ROWS, *values.shape[1:]))

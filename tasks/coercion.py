@@ -71,10 +71,12 @@ def to_text(values: pa.Array, nulls: Sequence[str]) -> pa.Array:
     kind = values.type
     if pa.types.is_dictionary(kind):
         return to_text(values.dictionary_decode(), nulls)
+    if pa.types.is_float16(kind):
+        return to_text(values.cast(pa.float32()), nulls)
     if pa.types.is_floating(kind):
         values = pc.if_else(pc.is_nan(values), None, values)
         whole = pc.equal(pc.floor(values), values).fill_null(False)
-        whole = pc.and_(whole, pc.less(pc.abs(values), EXACT)).fill_null(False)
+        whole = pc.and_(whole, pc.less(pc.abs(values), float(EXACT))).fill_null(False)
         integers = pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string())
         values = pc.if_else(whole, integers, values.cast(pa.string()))
     elif not pa.types.is_string(kind):
@@ -143,7 +145,7 @@ def _finite(numbers: pa.Array) -> Coerced:
 
 
 def _mask(flags: pa.Array) -> Mask:
-    return flags.fill_null(False).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return flags.fill_null(False).to_numpy(zero_copy_only=False)
 
 
 def _numeric(values: pa.Array, column: NumericColumn, name: str, nulls: Sequence[str]) -> Coerced:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from schemas.columns import TensorColumn
 from schemas.contract import Contract
 from schemas.document import digest
 from schemas.stages import EncodeRequest, EncodeResult, IngestResult
@@ -40,17 +39,11 @@ def run(request: EncodeRequest) -> EncodeResult:
 def _make(request: EncodeRequest, out: Path) -> Mapping[str, Any]:
     source, _ = stage.opened(IngestResult, request.ingest)
     contract = Contract.load(source / "contract.json")
-    width = sum(column.size for column in contract.columns.values() if isinstance(column, TensorColumn))
-    encoder = encoders.fit(contract, read_batches(source / "rows" / "train.parquet", rows=_rows_at_once(width)))
+    encoder = encoders.fit(contract, read_batches(source / "rows" / "train.parquet"))
     (out / "encoder.json").write_text(encoder.to_json())
     seen = {str(split): _write_features(encoder, contract, source, out, split) for split in SPLITS}
     (out / "unknown.json").write_text(json.dumps(seen, indent=2) + "\n")
     return {"features": encoder.width, "warnings": _warnings(encoder, seen)}
-
-
-def _rows_at_once(width: int) -> int:
-    """Return how many rows of so many numbers to hold in memory: the same on every machine, as sums depend on it."""
-    return max(1, min(ROW_GROUP_ROWS, _VALUES_AT_ONCE // max(1, width)))
 
 
 def _write_features(encoder: TableEncoder, contract: Contract, source: Path, out: Path, split: str) -> dict[str, float]:
@@ -59,8 +52,9 @@ def _write_features(encoder: TableEncoder, contract: Contract, source: Path, out
         encoder, weighted=contract.weight is not None, encoder_digest=digest(encoder.model_dump(mode="json"))
     )
     unknown: Counter[str] = Counter()
+    rows_at_once = max(1, min(ROW_GROUP_ROWS, _VALUES_AT_ONCE // encoder.width))
     with TableWriter(out / "features" / f"{split}.parquet", layout, compression="none") as writer:
-        for rows in read_batches(source / "rows" / f"{split}.parquet", rows=_rows_at_once(encoder.width)):
+        for rows in read_batches(source / "rows" / f"{split}.parquet", rows=rows_at_once):
             weight = encoders.weights(rows)
             writer.write(features.to_table(encoder.transform(rows), encoder.target.encode(rows), weight, layout=layout))
             unknown += encoder.unknown(rows)

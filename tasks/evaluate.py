@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from schemas.errors import DataError
 from schemas.profile import Profile
-from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, TrainResult, Verdict
+from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, Metrics, TrainResult, Verdict
 from tasks import metrics, stage
 from tasks.bundle import Bundle
 from tasks.encoders.table import weights
@@ -42,8 +42,8 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     ingested, ingest = stage.opened(IngestResult, request.ingest)
     trained, train = stage.opened(TrainResult, request.train)
     bundle = Bundle(request.train.model_copy(update={"path": str(trained / "bundle"), "digest": None}))
-    scored = {split: _scored(bundle, ingested, split) for split in SPLITS}
-    measured = {split: metrics.compute(each) for split, each in scored.items()}
+    scored: dict[str, Scored] = {split: _scored(bundle, ingested, split) for split in SPLITS}
+    measured: Metrics = {split: metrics.compute(each) for split, each in scored.items()}
     champion_metrics, why_not = _champion(request, bundle, ingested)
     verdict = _verdict(request, bundle, measured["test"], champion_metrics, why_not)
     _write_json(out / "metrics.json", {**measured, "champion": champion_metrics})

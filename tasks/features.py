@@ -78,5 +78,5 @@ def _matrix(table: pa.Table, slot: Slot) -> Array:
         return matrix
     column = table.column(slot.columns[0]).combine_chunks()
     if slot.cardinality is not None:
-        return column.to_numpy()  # type: ignore[no-any-return]
-    return column.flatten().to_numpy().reshape(table.num_rows, *slot.shape)  # type: ignore[no-any-return]
+        return column.to_numpy()
+    return column.flatten().to_numpy().reshape(table.num_rows, *slot.shape)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.columns import DatetimeColumn
 from schemas.contract import ROW, WEIGHT, Contract
@@ -15,13 +16,13 @@ from schemas.errors import DataError
 from schemas.profile import Profile
 from schemas.spec import REGRESSION, ColumnSplit, HashSplit, TimeSplit
 from schemas.stages import IngestRequest, IngestResult, Rows
-from tasks import stage
+from tasks import plugins, stage
 from tasks.coercion import to_times
 from tasks.profiles import Profiler
 from tasks.rows import REJECTED, RowReader, typed_schema
-from tasks.sources.files import File, fingerprint, list_files
+from tasks.sources.files import fingerprint, list_files
 from tasks.sources.readers import open_file
-from tasks.splits import NOWHERE, SPLITS, Codes, RareLabels, Splitter, identities
+from tasks.splits import NOWHERE, SPLITS, Codes, RareLabels, Splitter, labels_of
 from tasks.tables import TableWriter, read_batches
 
 log = logging.getLogger("evermodel.ingest")
@@ -30,14 +31,18 @@ VERSION = 1
 
 
 def run_key(request: IngestRequest) -> str:
-    """Return the run key: it changes with the request and with any byte of the source's files."""
-    return _run_key(request, list_files(request.source))
+    """Return the run key: it changes with the request, with any byte of the source's files and of a user's model."""
+    return _run_key(request, _content(request, Path(request.workspace) / "fingerprints.json"))
 
 
-def _run_key(request: IngestRequest, files: Sequence[File]) -> str:
-    memory = Path(request.workspace) / "fingerprints.json"
-    content = fingerprint(files, encoding=request.source.encoding, memory=memory)
-    return stage.run_key("ingest", request, version=VERSION, content=content)
+def _run_key(request: IngestRequest, content: str) -> str:
+    model = request.contract.model
+    code = {"model": plugins.source_digest(model)} if model else {}
+    return stage.run_key("ingest", request, version=VERSION, content=content, **code)
+
+
+def _content(request: IngestRequest, memory: Path | None = None) -> str:
+    return fingerprint(list_files(request.source), encoding=request.source.encoding, memory=memory)
 
 
 def run(request: IngestRequest) -> IngestResult:
@@ -45,16 +50,19 @@ def run(request: IngestRequest) -> IngestResult:
 
     Raises DataError when a file is broken, or too many rows are rejected, or too few are left.
     """
-    return stage.publish(IngestResult, request, stage="ingest", key=run_key(request), make=_make)
+    content = _content(request, Path(request.workspace) / "fingerprints.json")
+
+    def make(request: IngestRequest, out: Path) -> Mapping[str, Any]:
+        return _make(request, out, content)
+
+    return stage.publish(IngestResult, request, stage="ingest", key=_run_key(request, content), make=make)
 
 
-def _make(request: IngestRequest, out: Path) -> Mapping[str, Any]:
-    files = list_files(request.source)
-    before = fingerprint(files, encoding=request.source.encoding)
-    reader = RowReader(files, request.source, request.contract, with_target=True)
-    profiler, labels = Profiler(request.contract), RareLabels()
+def _make(request: IngestRequest, out: Path, content: str) -> Mapping[str, Any]:
+    reader = RowReader(list_files(request.source), request.source, request.contract, with_target=True)
+    profiler, labels = Profiler(request.contract), RareLabels(request.contract, request.split)
     rows = _write_rows(request, reader, profiler, labels, out)
-    if fingerprint(files, encoding=request.source.encoding) != before:
+    if _content(request) != content:
         raise DataError(f"{request.source.path} changed while it was read; run again when its writer is done")
     _refuse_bad_data(request, reader, rows)
     rows = _with_rare_labels(request, labels, out, rows)
@@ -64,36 +72,50 @@ def _make(request: IngestRequest, out: Path) -> Mapping[str, Any]:
     return {"rows": rows, "warnings": _warnings(request.contract, reader, profile, rows)}
 
 
-def _write_rows(
-    request: IngestRequest, reader: RowReader, profiler: Profiler, labels: RareLabels, out: Path
-) -> Rows:
+def _write_rows(request: IngestRequest, reader: RowReader, profiler: Profiler, labels: RareLabels, out: Path) -> Rows:
     contract, counts = request.contract, {"read": 0, "accepted": 0, "rejected": 0}
     splitter = Splitter(request.split, contract, times=_times(request))
     schema = typed_schema(contract, with_target=True)
-    weight = 0.0
+    weights = np.zeros(len(SPLITS))
     with ExitStack() as stack:
         writers = [stack.enter_context(TableWriter(_rows_path(out, name), schema)) for name in SPLITS]
         rejects = stack.enter_context(TableWriter(out / "rejected.parquet", REJECTED))
         for batch in reader:
-            rows = batch.accepted
-            hashes = identities(rows, contract)
+            _refuse_extra(request, reader)
+            rows, hashes = batch.accepted, batch.hashes
             codes = splitter.assign(rows, hashes)
             _refuse_unknown_split(request, rows, codes)
             for code, writer in enumerate(writers):
                 writer.write(rows.filter(pa.array(codes == code)))
             rejects.write(batch.rejected)
             profiler.add(rows, hashes)
-            if not contract.target_is_number and not contract.labels_in_lists:
-                target = rows.column(contract.target.names[0]).combine_chunks()
-                labels.add(target, rows.column(ROW).to_numpy(), hashes, codes)
-            weight += float(np.sum(rows.column(WEIGHT).to_numpy())) if contract.weight else 1.0
+            if contract.problem not in REGRESSION:
+                values, at = labels_of(rows, contract)
+                labels.add(values, rows.column(ROW).to_numpy()[at], hashes[at], codes[at])
+            if contract.weight:
+                weights += np.bincount(codes, weights=rows.column(WEIGHT).to_numpy(), minlength=len(SPLITS))
             counts["read"] += rows.num_rows + batch.rejected.num_rows
             counts["accepted"] += rows.num_rows
             counts["rejected"] += batch.rejected.num_rows
-            log.info("ingest: %s rows", f"{counts['read']:,}", extra={"event": {"stage": "ingest", "rows": counts["read"]}})
-    if counts["accepted"] and not weight:
-        raise DataError(f"weight column {contract.weight!r} holds nothing but zeros: no row would count")
-    return Rows(**counts, **{name: writer.rows for name, writer in zip(SPLITS, writers, strict=True)})
+            log.info(
+                "ingest: %s rows", f"{counts['read']:,}", extra={"event": {"stage": "ingest", "rows": counts["read"]}}
+            )
+    said = Rows(**counts, **{name: writer.rows for name, writer in zip(SPLITS, writers, strict=True)})
+    if contract.weight:
+        _refuse_weightless(contract.weight, weights, said)
+    return said
+
+
+def _refuse_extra(request: IngestRequest, reader: RowReader) -> None:
+    if request.extra == "forbid" and reader.extra:
+        said = ", ".join(map(repr, reader.extra[:10]))
+        raise DataError(f"{request.source.path}: unknown columns {said}; name them or set data.extra to ignore")
+
+
+def _refuse_weightless(column: str, weights: Any, rows: Rows) -> None:
+    for name, weight in zip(SPLITS, weights, strict=True):
+        if getattr(rows, name) and not weight:
+            raise DataError(f"weight column {column!r} holds nothing but zeros in the {name} split: no row would count")
 
 
 def _rows_path(out: Path, split: str) -> Path:
@@ -132,20 +154,19 @@ def _refuse_bad_data(request: IngestRequest, reader: RowReader, rows: Rows) -> N
     if rows.rejected > request.maximum_rejected * rows.read:
         raise DataError(
             f"{place}: {rows.rejected:,} of {rows.read:,} rows break the contract, above data.maximum_rejected "
-            f"{request.maximum_rejected:g}: {reader.rejections.summary()}"
+            f"{request.maximum_rejected:g}: {reader.rejections.summary()}; mend the source, or raise the limit"
         )
     if rows.accepted < request.minimum_rows:
         raise DataError(f"{place}: {rows.accepted} rows are too few; data.minimum_rows is {request.minimum_rows}")
-    if request.extra == "forbid" and reader.extra:
-        raise DataError(f"{place}: unknown columns {', '.join(map(repr, reader.extra[:10]))}; name them or set data.extra")
 
 
 def _with_rare_labels(request: IngestRequest, labels: RareLabels, out: Path, rows: Rows) -> Rows:
     """Check the classes, move rows of rare ones where a split has none, and return the new counts."""
-    contract = request.contract
-    if labels.labels or not (contract.problem in REGRESSION or contract.target.columns or contract.labels_in_lists):
-        _refuse_few_classes(contract, labels.labels)
-    if isinstance(request.split, HashSplit) and (moves := labels.moves()):
+    if request.contract.problem not in REGRESSION:
+        _refuse_few_classes(request.contract, labels.labels)
+    if not isinstance(request.split, HashSplit):
+        labels.refuse_untrained()
+    elif moves := labels.moves():
         rows = _moved(out, moves, rows)
     for name in SPLITS:
         if not getattr(rows, name):
@@ -154,9 +175,10 @@ def _with_rare_labels(request: IngestRequest, labels: RareLabels, out: Path, row
 
 
 def _refuse_few_classes(contract: Contract, labels: list[str]) -> None:
-    name = contract.target.names[0]
-    if len(labels) < 2:
-        raise DataError(f"target {name!r} has one class only ({labels}): there is nothing to learn")
+    name = ", ".join(contract.target.names[:5])
+    if len(labels) < (1 if contract.problem == "multilabel" else 2):
+        said = f"one class only, {labels[0]!r}" if labels else "no label at all"
+        raise DataError(f"target {name!r} has {said}: there is nothing to learn")
     if contract.problem == "binary" and len(labels) > 2:
         raise DataError(
             f"target {name!r} has {len(labels)} classes ({', '.join(labels[:5])}...), but problem binary wants two; "
@@ -167,28 +189,41 @@ def _refuse_few_classes(contract: Contract, labels: list[str]) -> None:
 
 
 def _moved(out: Path, moves: Mapping[int, int], rows: Rows) -> Rows:
-    """Rewrite the splits with some rows in other ones."""
-    moving = pa.array(sorted(moves))
-    tables, counts = [pa.concat_tables(read_batches(_rows_path(out, name))) for name in SPLITS], {}
-    everything = pa.concat_tables(tables)
-    for code, (name, table) in enumerate(zip(SPLITS, tables, strict=True)):
-        numbers = table.column(ROW).to_numpy()
-        stay = table.filter(pa.array(~np.isin(numbers, moving.to_numpy())))
-        coming = [row for row, to in moves.items() if to == code]
-        come = everything.filter(pa.array(np.isin(everything.column(ROW).to_numpy(), coming)))
-        with TableWriter(_rows_path(out, name), table.schema) as writer:
-            writer.write(pa.concat_tables([stay, come]))
-        counts[name] = stay.num_rows + come.num_rows
-    return rows.model_copy(update=counts)
+    """Rewrite the splits with some rows in other ones, behind those that stay."""
+    numbers = pa.array(sorted(moves), pa.int64())
+    coming: list[list[pa.Table]] = [[] for _ in SPLITS]
+    for name in SPLITS:
+        for batch in read_batches(_rows_path(out, name)):
+            moving = batch.filter(pc.is_in(batch.column(ROW), value_set=numbers))
+            to = np.array([moves[row] for row in moving.column(ROW).to_pylist()], np.int8)
+            for code, tables in enumerate(coming):
+                tables.append(moving.filter(pa.array(to == code)))
+    return rows.model_copy(
+        update={
+            name: _rewritten(_rows_path(out, name), numbers, come) for name, come in zip(SPLITS, coming, strict=True)
+        }
+    )
+
+
+def _rewritten(path: Path, leaving: pa.Array, coming: Sequence[pa.Table]) -> int:
+    """Rewrite a file without some rows and with other ones; return how many it has then."""
+    before = path.rename(path.with_name("before.parquet"))
+    with TableWriter(path, coming[0].schema) as writer:
+        for batch in read_batches(before):
+            writer.write(batch.filter(pc.invert(pc.is_in(batch.column(ROW), value_set=leaving))))
+        for table in coming:
+            writer.write(table)
+    before.unlink()
+    return writer.rows
 
 
 def _warnings(contract: Contract, reader: RowReader, profile: Profile, rows: Rows) -> list[str]:
     said = [f"column {name!r} is not in the spec and was left out" for name in reader.extra[:20]]
     for name, column in profile.columns.items():
         if column.missing == profile.rows:
-            if name in contract.columns and contract.columns[name].required:
-                raise DataError(f"column {name!r} is required, but has no value at all")
             said.append(f"column {name!r} has no value at all and will be left out")
+        elif column.unique == 1 and contract.problem in REGRESSION and name in contract.target.names:
+            raise DataError(f"target {name!r} is {column.minimum:g} in every row: there is nothing to learn")
         elif column.unique == 1:
             said.append(f"column {name!r} is constant: it tells the network nothing")
     if rows.rejected:

@@ -89,7 +89,7 @@ def _writer(output: Path, layout: pa.Schema) -> "TableWriter | _CsvWriter":
     return _CsvWriter(output, layout) if output.suffix == ".csv" else TableWriter(output, layout)
 
 
-class _CsvWriter(pa_csv.CSVWriter):
+class _CsvWriter(pa_csv.CSVWriter):  # type: ignore[misc]
     """Writes CSV in which no text is a formula to a spreadsheet."""
 
     def write(self, rows: pa.Table) -> None:

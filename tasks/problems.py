@@ -61,7 +61,8 @@ class Problems:
         if len(whole):
             case = whole.iloc[0]
             raise ColumnError(f"column {case['column']!r} fails {case['check']} as a whole: {case['failure_case']!r}")
-        for (column, check), group in cases.groupby(["column", "check"], sort=False, dropna=False):
+        columns = cases["column"].where(cases["schema_context"] == "Column", "row")
+        for (column, check), group in cases.groupby([columns, "check"], sort=False):
             mask = np.zeros(len(self.rows), bool)
             mask[group["index"].to_numpy(dtype=np.int64)] = True
             for name, _, earlier in self._found:

@@ -1,13 +1,13 @@
 """Profiles of typed rows, made in one pass beside other work."""
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.contract import Contract
+from schemas.columns import TensorColumn
+from schemas.contract import ROW, Contract
 from schemas.profile import ColumnProfile, Histogram, Profile
 from tasks.moments import Moments
 from tasks.row_keys import UInts
@@ -17,6 +17,9 @@ _SAMPLE_ROWS = 20_000
 _MOST_UNIQUE = 10_000
 _BINS = 30
 _TOP = 20
+_SAMPLE_VALUES = 20_000_000
+_LONGEST = 256
+_DRAWN = ("numeric", "datetime", "tensor", "number")
 
 
 class Profiler:
@@ -26,14 +29,18 @@ class Profiler:
         """Start with no rows."""
         kinds = {name: column.kind for name, column in contract.columns.items()}
         target = "labels" if contract.labels_in_lists else "number" if contract.target_is_number else "label"
-        self._columns = {name: _Column(kind) for name, kind in (kinds | dict.fromkeys(contract.target.names, target)).items()}
-        self._sample = Sample(_SAMPLE_ROWS)
+        self._columns = {
+            name: _Column(kind) for name, kind in (kinds | dict.fromkeys(contract.target.names, target)).items()
+        }
+        self._drawn = [name for name, column in self._columns.items() if column.kind in _DRAWN]
+        widths = [column.size for column in contract.columns.values() if isinstance(column, TensorColumn)]
+        self._sample = Sample(min(_SAMPLE_ROWS, _SAMPLE_VALUES // (1 + sum(widths))))
         self._rows = 0
 
     def add(self, rows: pa.Table, hashes: UInts) -> None:
         """Take a batch and the hashes of its rows."""
         self._rows += rows.num_rows
-        self._sample.add(rows, hashes)
+        self._sample.add(rows.select([ROW, *self._drawn]), hashes)
         for name, column in self._columns.items():
             column.add(rows.column(name).combine_chunks())
 
@@ -43,10 +50,11 @@ class Profiler:
         return Profile(
             rows=self._rows,
             sample=sample.num_rows,
-            columns={name: column.profile(sample.column(name)) for name, column in self._columns.items()},
+            columns={
+                name: column.profile(sample.column(name) if name in self._drawn else None)
+                for name, column in self._columns.items()
+            },
         )
-
-
 
 
 class _Column:
@@ -56,47 +64,66 @@ class _Column:
         self.kind = kind
         self.missing = 0
         self._moments = Moments()
-        self._unique: set[Any] | None = None if kind == "tensor" else set()
-        self._counts: Counter[str] = Counter()
+        self._unique: set[float] | None = None if kind == "tensor" else set()
+        self._words = _Words()
 
     def add(self, values: pa.Array) -> None:
         self.missing += values.null_count
         values = values.drop_null()
         if pa.types.is_list(values.type):
             values = pc.list_flatten(values)
-        if not len(values):
-            return
-        if (numbers := _numbers(values)) is not None:
-            self._moments.add(numbers)
         if pa.types.is_string(values.type) or pa.types.is_boolean(values.type):
-            counts = pc.value_counts(values.cast(pa.string()))
-            self._counts.update(dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True)))
-            if len(self._counts) > 2 * _MOST_UNIQUE:
-                self._counts, self._unique = Counter(dict(self._counts.most_common(_MOST_UNIQUE))), None
-        elif self._unique is not None and numbers is not None:
-            self._unique.update(np.unique(numbers).tolist())
-            self._unique = self._unique if len(self._unique) <= _MOST_UNIQUE else None
+            self._words.add(values.cast(pa.string()))
+        elif (numbers := _numbers(values)) is not None:
+            self._moments.add(numbers)
+            if self._unique is not None:
+                unique = np.unique(numbers)
+                self._unique = self._unique.union(unique.tolist()) if len(unique) <= _MOST_UNIQUE else None
+                self._unique = None if self._unique is None or len(self._unique) > _MOST_UNIQUE else self._unique
 
-    def profile(self, sample: pa.ChunkedArray) -> ColumnProfile:
-        unique = None if self._unique is None else len(self._unique) or len(self._counts)
-        figures: dict[str, Any] = {"kind": self.kind, "missing": self.missing, "unique": unique}
+    def profile(self, sample: pa.ChunkedArray | None) -> ColumnProfile:
+        words = self._words.ordered()
+        known = self._unique is not None and len(words) <= _MOST_UNIQUE
+        figures: dict[str, Any] = {"unique": len(self._unique or words) if known else None}
         if (moments := self._moments).count:
             figures |= {
                 "minimum": moments.minimum,
                 "maximum": moments.maximum,
                 "mean": moments.mean,
                 "deviation": moments.deviation,
-                "histogram": _histogram(sample),
+                "histogram": None if sample is None else _histogram(sample),
             }
-        return ColumnProfile(**figures, top=tuple(sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))[:_TOP]))
+        top = tuple((entry["values"], entry["counts"]) for entry in words.slice(0, _TOP).to_pylist())
+        return ColumnProfile(kind=self.kind, missing=self.missing, top=top, **figures)
 
 
-def _numbers(values: pa.Array) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+class _Words:
+    """Counts of texts: exact while there are few different ones, later of the most frequent ones only."""
+
+    def __init__(self) -> None:
+        self._counts = pa.table({"values": pa.array([], pa.string()), "counts": pa.array([], pa.int64())})
+
+    def add(self, texts: pa.Array) -> None:
+        values, counts = pc.value_counts(texts).flatten()
+        new = pa.table({"values": pc.utf8_slice_codeunits(values, 0, _LONGEST), "counts": counts})
+        self._counts = pa.concat_tables([self._counts, new])
+        if len(self._counts) > 20 * _MOST_UNIQUE:
+            self._counts = self.ordered().slice(0, 10 * _MOST_UNIQUE)
+
+    def ordered(self) -> pa.Table:
+        """Return one count a text, the most frequent first."""
+        together = self._counts.group_by("values", use_threads=False).aggregate([("counts", "sum")])
+        renamed = together.rename_columns(["values", "counts"])
+        return renamed.sort_by([("counts", "descending"), ("values", "ascending")])
+
+
+def _numbers(values: pa.Array) -> np.ndarray[Any, np.dtype[np.floating[Any]]] | None:
+    """Return numbers, and times as seconds since 1970; None for what is neither."""
     if pa.types.is_fixed_size_list(values.type):
         values = values.flatten()
     if pa.types.is_timestamp(values.type):
-        return values.cast(pa.int64()).to_numpy() / 1e6
-    return values.to_numpy().astype(np.float64) if pa.types.is_floating(values.type) else None
+        values = pc.divide(values.cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)
+    return values.to_numpy() if pa.types.is_floating(values.type) else None
 
 
 def _histogram(sample: pa.ChunkedArray) -> Histogram | None:

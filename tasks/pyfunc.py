@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 from schemas.errors import DataError
 from schemas.spec import Source
@@ -18,7 +18,7 @@ from tasks.predict import predictions
 from tasks.rows import RowReader
 
 
-class BundleModel(PythonModel):  # type: ignore[misc]
+class BundleModel(PythonModel):
     """A bundle behind MLflow's interface."""
 
     def load_context(self, context: Any) -> None:
@@ -35,13 +35,12 @@ class BundleModel(PythonModel):  # type: ignore[misc]
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame in which columns of mixed values are text, as they would be in a file."""
-    mixed = [name for name in frame if frame[name].dtype == object and frame[name].map(_is_scalar).all()]
-    return frame.assign(**{name: frame[name].map(lambda value: None if value is None else str(value)) for name in mixed})
-
-
-def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float | bool)
+    """Return a frame in which columns of mixed values are text, as they would be in a file; NaN is a missing value."""
+    scalars = [name for name in frame if frame[name].dtype == object and frame[name].map(pd.api.types.is_scalar).all()]
+    plain = frame.copy(deep=False)
+    for name in scalars:
+        plain[name] = frame[name].map(lambda value: None if pd.isna(value) else str(value))
+    return plain
 
 
 set_model(BundleModel())

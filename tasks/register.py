@@ -60,7 +60,7 @@ def run(request: RegisterRequest) -> RegisterResult:
 
 def _make(request: RegisterRequest, out: Path) -> Mapping[str, Any]:
     store = registry_of(request)
-    evaluated, evaluation = stage.opened(EvaluateResult, request.evaluate)
+    _, evaluation = stage.opened(EvaluateResult, request.evaluate)
     with store.locked(request.name):
         version = _version(request, store) or _new_version(request, store, out)
     store.client.set_registered_model_alias(request.name, CHALLENGER, version.version)
@@ -201,7 +201,8 @@ def _signature(contract: Contract) -> "ModelSignature":
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import AnyType
 
-    columns = [ColSpec(AnyType(), name, required=column.required) for name, column in contract.columns.items()]
+    anything = AnyType()  # type: ignore[no-untyped-call]
+    columns: list[Any] = [ColSpec(anything, name, required=each.required) for name, each in contract.columns.items()]
     return ModelSignature(inputs=Schema(columns))
 
 

@@ -32,14 +32,15 @@ def _column_hashes(column: pa.Array) -> UInts:
         return np.append(known, np.uint64(0))[codes]  # a missing value takes the last
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
-    return mix(column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False).view(np.uint64))
+    numbers = column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy()
+    return (numbers + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0
 
 
 def _tensor_hashes(column: pa.FixedSizeListArray) -> UInts:
     size = column.type.list_size
     values = column.values.slice(column.offset * size, len(column) * size).fill_null(0).to_numpy().reshape(-1, size)
     factors = mix(np.arange(1, size + 1, dtype=np.uint64)) | np.uint64(1)
-    hashes = (mix(values.astype(np.float64).view(np.uint64)) * factors).sum(axis=1, dtype=np.uint64)
+    hashes = (mix((values + 0.0).astype(np.float64).view(np.uint64)) * factors).sum(axis=1, dtype=np.uint64)
     return np.where(pc.is_valid(column).to_numpy(zero_copy_only=False), hashes, np.uint64(0))
 
 
@@ -52,7 +53,8 @@ def mix(values: UInts) -> UInts:
 
 def fractions(hashes: UInts, *, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return a number in [0, 1) for each hash; another seed gives independent ones."""
-    return (mix(hashes + np.uint64(seed) * _ODD + _ODD) >> np.uint64(11)).astype(np.float64) / 2**53
+    offset = np.uint64((seed + 1) * int(_ODD) % 2**64)
+    return (mix(hashes + offset) >> np.uint64(11)).astype(np.float64) / 2**53
 
 
 class SeenKeys:
@@ -66,18 +68,21 @@ class SeenKeys:
         self._runs: list[UInts] = []
 
     def add(self, hashes: UInts) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Say for each hash, shape (n,), whether it came before, in an earlier call or earlier in this one; keep them."""
-        unique, first = np.unique(hashes, return_index=True)
-        repeated = np.ones(len(hashes), bool)
-        repeated[first] = False
+        """Say for each hash, shape (n,), whether it came before, in an earlier call or in this one; keep them."""
+        order = np.argsort(hashes, kind="stable")
+        ordered = hashes[order]
+        known = np.zeros(len(hashes), bool)
+        known[1:] = ordered[1:] == ordered[:-1]
         for run in self._runs:
-            at = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
-            repeated |= run[at] == hashes
-        self._merge(unique)
+            at = np.minimum(np.searchsorted(run, ordered), len(run) - 1)
+            known |= run[at] == ordered
+        self._merge(ordered[~known])
+        repeated = np.empty(len(hashes), bool)
+        repeated[order] = known
         return repeated
 
     def _merge(self, run: UInts) -> None:
         while self._runs and len(self._runs[-1]) <= len(run):
-            run = np.union1d(self._runs.pop(), run)
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")  # merges what is sorted already
         if len(run):
             self._runs.append(run)

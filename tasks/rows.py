@@ -31,7 +31,7 @@ from tasks.coercion import (
     to_times,
 )
 from tasks.problems import REJECTED, Problems, Rejections, quoted
-from tasks.row_keys import SeenKeys, row_hashes
+from tasks.row_keys import SeenKeys, UInts, row_hashes
 from tasks.sources.batch import MAXIMUM_CELLS, Batch
 from tasks.sources.files import File
 from tasks.sources.readers import open_file
@@ -47,6 +47,9 @@ class Checked:
 
     accepted: pa.Table
     rejected: pa.Table
+    hashes: UInts
+    """What names each accepted row, shape (n,): a hash of its key or, without a key, of its features and target.
+    Zeros where there is no target."""
 
 
 def typed_schema(contract: Contract, *, with_target: bool) -> pa.Schema:
@@ -84,6 +87,9 @@ class RowReader:
         """Open nothing yet."""
         self._files, self._source, self._contract, self._with_target = files, source, contract, with_target
         self._schema = typed_schema(contract, with_target=with_target)
+        keys = [f"{KEY}{name}" for name in contract.key]
+        values = [name for name in self._schema.names if name not in (ROW, WEIGHT, SPLIT)]
+        self._identity = (keys or values) if with_target else []
         self._frame_schema = frame_schema(contract, with_target=with_target)
         self._model = plugins.pandera_schema(contract.model) if contract.model and with_target else None
         self._seen = SeenKeys() if contract.key and with_target else None
@@ -143,13 +149,15 @@ class RowReader:
             self._validate(typed, problems)
         except ColumnError as error:
             raise DataError(f"{place}: {error}{self._said(error.rows)}") from error
-        self._refuse_repeated_keys(typed, problems)
-        accepted = typed.filter(pa.array(~problems.rows)) if problems.rows.any() else typed
+        hashes = row_hashes(typed.select(self._identity))
+        self._refuse_repeated_keys(hashes, problems)
+        good = ~problems.rows
+        accepted = typed if good.all() else typed.filter(pa.array(good))
         rejected = problems.rejected(place, first_row=self._next_row, rejections=self.rejections)
         self._next_row += raw.num_rows
         if self._next_row * len(self.wanted) > MAXIMUM_CELLS:
             raise DataError(f"{place}: more than {MAXIMUM_CELLS:,} values are too many; split the source")
-        return Checked(accepted, pa.concat_tables([rejected, self._malformed(batch, place)]))
+        return Checked(accepted, pa.concat_tables([rejected, self._malformed(batch, place)]), hashes[good])
 
     def _said(self, rows: Mask | None) -> str:
         """Return a count of rows and the first of them, for a message."""
@@ -263,13 +271,12 @@ class RowReader:
             except pandera.errors.SchemaErrors as error:
                 problems.add_failures(error.failure_cases)
 
-    def _refuse_repeated_keys(self, typed: pa.Table, problems: Problems) -> None:
+    def _refuse_repeated_keys(self, hashes: UInts, problems: Problems) -> None:
         if self._seen is None:
             return
-        keys = typed.select([name for name in typed.column_names if name.startswith(KEY)])
         whole = ~problems.rows
         repeated = np.zeros(len(whole), bool)
-        repeated[whole] = self._seen.add(row_hashes(keys.filter(pa.array(whole))))
+        repeated[whole] = self._seen.add(hashes[whole])
         problems.add(", ".join(self._contract.key), "repeats the key of an earlier row", repeated)
 
 

@@ -1,5 +1,6 @@
 """Which split a row belongs to, decided row by row so that it stays there in later runs."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
@@ -7,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.contract import KEY, ROW, SPLIT, WEIGHT, Contract
+from schemas.contract import SPLIT, Contract
 from schemas.errors import DataError
 from schemas.spec import ColumnSplit, GroupSplit, HashSplit, Split, TimeSplit
 from tasks.row_keys import UInts, fractions, row_hashes
@@ -19,14 +20,15 @@ NOWHERE = -1
 
 Codes = np.ndarray[Any, np.dtype[np.int8]]
 
-_RARE = 200
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+RareRows = np.ndarray[Any, np.dtype[np.void]]
 
-
-def identities(rows: pa.Table, contract: Contract) -> UInts:
-    """Return a hash of each row's key or, without a key, of its features and target: shape (rows,)."""
-    if contract.key:
-        return row_hashes(rows.select([f"{KEY}{name}" for name in contract.key]))
-    return row_hashes(rows.drop_columns([name for name in (ROW, WEIGHT, SPLIT) if name in rows.column_names]))
+_RARE_ROW = np.dtype([("label", np.int64), ("hash", np.uint64), ("row", np.int64), ("code", np.int8)])
+_REMEDY = (
+    "collect more rows, merge classes, or list target.classes and let the others be rejected; "
+    "if rows of equal values are different cases, name a data.key"
+)
 
 
 class Splitter:
@@ -89,8 +91,8 @@ def labels_of(rows: pa.Table, contract: Contract) -> tuple[pa.Array, Numbers]:
     return target.flatten(), pc.list_parent_indices(target).to_numpy()
 
 
-class LabelSpread:
-    """Sees to it that training, validation and test all have rows of each label, by moving the fewest rows possible.
+class RareLabels:
+    """Sees to it that each label has rows in every split of a split by hash, by moving the fewest rows possible.
 
     A label with many rows misses a split too seldom to matter; of rarer ones all rows are remembered as they pass.
     Moved is the row with the smallest hash, with all that equal it, so that later runs move the same one.
@@ -102,66 +104,79 @@ class LabelSpread:
         self._ids = {label: at for at, label in enumerate(known)}
         self._counts = np.zeros((len(known), len(SPLITS)), np.int64)
         self._rare = np.zeros(0, _RARE_ROW)
-        smallest = min(split.validation, split.test, 1 - split.validation - split.test) if _by_chance(split) else 1
-        self._enough = math.ceil(math.log(_CHANCE) / math.log1p(-smallest)) if smallest < 1 else 0
+        self._most = _most_rare(split) if isinstance(split, HashSplit) else 0
 
     def add(self, labels: pa.Array, rows: Numbers, hashes: UInts, codes: Codes) -> None:
         """Take note of a batch: for each label, shape (n,), the number, the hash and the code of its row."""
         encoded = labels.dictionary_encode()
         known = [self._ids.setdefault(label, len(self._ids)) for label in encoded.dictionary.to_pylist()]
         ids = np.array(known, np.int64)[encoded.indices.to_numpy()]
-        self._counts = np.concatenate([self._counts, np.zeros((len(self._ids) - len(self._counts), len(SPLITS)), np.int64)])
+        self._counts = np.pad(self._counts, ((0, len(self._ids) - len(self._counts)), (0, 0)))
         np.add.at(self._counts, (ids, codes), 1)
         new = np.rec.fromarrays([ids, hashes, rows, codes], dtype=_RARE_ROW)
-        remembered = np.concatenate([self._rare, new])
-        self._rare = remembered[self._counts.sum(axis=1)[remembered["label"]] <= self._enough]
+        seen = np.concatenate([self._rare, new[self._is_rare[ids]]])
+        self._rare = seen[self._is_rare[seen["label"]]]
+
+    @property
+    def _is_rare(self) -> Flags:
+        rare: Flags = self._counts.sum(axis=1) <= self._most
+        return rare
 
     @property
     def labels(self) -> list[str]:
-        """All labels seen, sorted."""
+        """All labels that some row has, sorted."""
         return sorted(label for label, at in self._ids.items() if self._counts[at].any())
 
     def refuse_untrained(self) -> None:
         """Raise DataError, with counts, for labels that no training row has."""
         absent = self._counts[:, TRAIN] == 0
         if absent.any():
-            raise DataError(
-                f"{self._said(absent)} has no row in the training split; split by hash, or list target.classes and let "
-                "the others be rejected"
-            )
+            raise DataError(f"no row of the training split has class {self._said(absent)}; {_REMEDY}")
 
     def moves(self) -> dict[int, int]:
-        """Return the rows that must move: row number → code. Raises DataError for labels with too few different rows."""
-        rare = self._rare.copy()
-        self._refuse_few(rare)
-        for _ in SPLITS:  # a row that has several labels may have to move again
-            lacking = np.flatnonzero(~self._present(rare).all(axis=1))
-            for label in lacking:
-                _spread(rare, label)
-            if not len(lacking):
-                moved = rare[rare["code"] != self._rare["code"]]
-                return dict(zip(moved["row"].tolist(), moved["code"].tolist(), strict=True))
-        raise self._too_few(~self._present(rare).all(axis=1))
+        """Return the rows that must move: row number → code. Raises DataError for labels with too few rows."""
+        different = np.unique(self._rare[["label", "hash"]])["label"]
+        few = self._is_rare & (np.bincount(different, minlength=len(self._counts)) < len(SPLITS))
+        codes = self._rare["code"]
+        for _ in SPLITS if not few.any() else ():  # a move for one label can take a row from another
+            lacking = ~self._present(codes).all(axis=1)
+            for label in np.flatnonzero(lacking):
+                codes = _spread(self._rare, codes, label)
+        few |= ~self._present(codes).all(axis=1)
+        if few.any():
+            raise DataError(
+                f"too rare for training, validation and test, with fewer than {len(SPLITS)} different rows: "
+                f"class {self._said(few)}; {_REMEDY}"
+            )
+        moved = codes != self._rare["code"]
+        return dict(zip(self._rare["row"][moved].tolist(), codes[moved].tolist(), strict=True))
 
-    def _present(self, rare: Any) -> Any:
-        """Say which splits have each label: shape (labels, splits)."""
+    def _present(self, codes: Codes) -> Flags:
+        """Say which labels have rows in which splits, when the rare ones' rows have these codes: shape (labels, 3)."""
         present = self._counts > 0
-        present[np.unique(rare["label"])] = False
-        present[rare["label"], rare["code"]] = True
+        present[self._is_rare] = False
+        present[self._rare["label"], codes] = True
         return present
 
-    def _refuse_few(self, rare: Any) -> None:
-        different = np.bincount(np.unique(rare[["label", "hash"]])["label"], minlength=len(self._counts))
-        different[self._counts.sum(axis=1) > self._enough] = len(SPLITS)
-        few = (different < len(SPLITS)) | ~(self._present(rare).any(axis=1))
-        if few.any():
-            raise self._too_few(few)
+    def _said(self, which: Flags) -> str:
+        counts = {label: self._counts[at] for label, at in self._ids.items() if which[at]}
+        said = [f"{label!r} ({' + '.join(map(str, counts[label]))} rows)" for label in sorted(counts)[:10]]
+        return ", ".join(said) + (f" and {len(counts) - 10} more" if len(counts) > 10 else "")
 
-    def _too_few(self, which: Any) -> DataError:
-        return DataError(
-            f"{self._said(which)} is too rare for training, validation and test: {len(SPLITS)} different rows are the "
-            "least; collect more rows, merge classes, or list target.classes and let the others be rejected"
-        )
 
-    def _said(self, which: Any) -> str:
-        ...
+def _most_rare(split: HashSplit) -> int:
+    """Return how many rows a label has at most that may miss a split with a chance above one in a billion."""
+    smallest = min(split.validation, split.test, 1 - split.validation - split.test)
+    return math.ceil(math.log(1e-9) / math.log1p(-smallest))
+
+
+def _spread(rows: RareRows, codes: Codes, label: int) -> Codes:
+    """Return codes with which each split has a row of the label: the donor is the split with most different ones."""
+    mine = rows["label"] == label
+    hashes = {code: np.unique(rows["hash"][mine & (codes == code)]).tolist() for code in range(len(SPLITS))}
+    for code in (TRAIN, TEST, VALIDATION):
+        donor = max(hashes, key=lambda other: len(hashes[other]))
+        if not hashes[code] and len(hashes[donor]) > 1:
+            hashes[code].append(hashes[donor].pop(0))
+            codes = np.where(rows["hash"] == hashes[code][0], np.int8(code), codes)
+    return codes

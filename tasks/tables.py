@@ -17,7 +17,7 @@ _ROW_GROUP_VALUES = 1 << 25
 class TableWriter:
     """Writes batches of any size to one Parquet file in row groups of equal size. Used in a `with` statement."""
 
-    def __init__(self, path: Path, schema: pa.Schema, *, compression: str = "zstd") -> None:
+    def __init__(self, path: Path, schema: pa.Schema, *, compression: str = "snappy") -> None:
         """Create the file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = pq.ParquetWriter(
@@ -51,7 +51,9 @@ class TableWriter:
         """Return the writer."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Write what waits, and the footer."""
         if kind is None and self._waiting:
             self._flush(whole_groups_only=False)
@@ -65,7 +67,7 @@ def _group_rows(schema: pa.Schema) -> int:
 
 
 def read_batches(path: Path, *, columns: list[str] | None = None, rows: int = ROW_GROUP_ROWS) -> Iterator[pa.Table]:
-    """Yield a file's rows in order, at most `rows` and a row group's at a time; raises ResourceError when a page is damaged."""
+    """Yield a file's rows in order, at most `rows` at a time; raises ResourceError when a page is damaged."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
             for batch in file.iter_batches(min(rows, _group_rows(file.schema_arrow)), columns=columns):

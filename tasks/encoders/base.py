@@ -76,4 +76,4 @@ def missing(values: pa.Array) -> Floats:
 
 def floats(values: pa.Array) -> Array:
     """Return numbers as float64 of shape (n,), NaN where they are missing."""
-    return values.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)  # type: ignore[no-any-return]
+    return values.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)

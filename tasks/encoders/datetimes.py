@@ -32,9 +32,9 @@ def datetime_part(times: pa.Array, part: DatetimePart) -> Array:
     Weeks are those of ISO 8601; Monday is day 0 of the week.
     """
     if part == "day_part":
-        return floats(pc.hour(times)) // 6  # type: ignore[no-any-return]
+        return floats(pc.hour(times)) // 6
     if part == "time":
-        return floats(pc.hour(times)) * 3600 + floats(pc.minute(times)) * 60 + floats(pc.second(times))  # type: ignore[no-any-return]
+        return floats(pc.hour(times)) * 3600 + floats(pc.minute(times)) * 60 + floats(pc.second(times))
     name = "iso_week" if part == "week_of_year" else part
     return floats(getattr(pc, name)(times))
 

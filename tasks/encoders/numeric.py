@@ -95,4 +95,4 @@ class NumericFitter(Fitter):
 
 
 def _log(numbers: Array) -> Array:
-    return np.sign(numbers) * np.log1p(np.abs(numbers))  # type: ignore[no-any-return]
+    return np.sign(numbers) * np.log1p(np.abs(numbers))

@@ -32,7 +32,7 @@ def _diabetes() -> pd.DataFrame:
 
 def _linnerud() -> pd.DataFrame:
     table: pd.DataFrame = datasets.load_linnerud(as_frame=True).frame.astype(int).rename(columns=str.lower)
-    splits = ["train", "train", "validation", "train", "test"] * (len(table) // 5)
+    splits = ["train", "train", "train", "test", "validation"] * (len(table) // 5)
     return table.assign(person=range(1, len(table) + 1), split=splits)
 
 

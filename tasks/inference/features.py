@@ -104,6 +104,16 @@ def _dates(seen: Observed) -> Guess | None:
     return datetime_guess(times, nulls_of(seen)) if times else None
 
 
+def _decorated(seen: Observed) -> Guess | None:
+    """Numbers with signs that are not read, such as 1,234 or € 5 or 12 %."""
+    if not seen.is_text or len(seen.known) <= MOST_ONE_HOT:
+        return None
+    alike = pc.match_substring_regex(seen.known, r"^\W*\d[\d.,' ]*\W*$")
+    if not (pc.all(alike).as_py() and pc.any(pc.match_substring_regex(seen.known, r"[,'%€$£¥]")).as_py()):
+        return None
+    return Guess(f"looks like numbers, but {shown(seen.known_texts)} cannot be read; write them as 1234.5")
+
+
 def _unrepeated(seen: Observed) -> Guess | None:
     """Identifiers, and texts of which hardly one comes again."""
     different, rows = len(seen.known), int(seen.known_counts.sum())
@@ -114,14 +124,6 @@ def _unrepeated(seen: Observed) -> Guess | None:
     if different > MOST_ONE_HOT and seen.known_counts[seen.known_counts >= _FREQUENT].sum() < _REPEATED * rows:
         return Guess(f"{different:,} different values in {rows:,} rows: free text or an identifier")
     return None
-
-
-def _decorated(seen: Observed) -> Guess | None:
-    """Numbers with signs that are not read, such as 1,234 or € 5 or 12 %."""
-    signs = pc.match_substring_regex(seen.known_texts, r"^\W*\d[\d.,' ]*\W*$")
-    if len(seen.known) <= MOST_ONE_HOT or not pc.all(signs).as_py():
-        return None
-    return Guess(f"looks like numbers, but {shown(seen.known_texts)} cannot be read; write them as 1234.5")
 
 
 def _category(seen: Observed) -> Guess:
@@ -146,6 +148,6 @@ _RULES: tuple[Callable[[Observed], Guess | None], ...] = (
     number_guess,
     _dates,
     written_list_guess,
-    _unrepeated,
     _decorated,
+    _unrepeated,
 )

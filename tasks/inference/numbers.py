@@ -138,5 +138,7 @@ def _scale(read: _Read) -> Literal["standard", "robust", "log"]:
 
 
 def _skew(values: Numbers) -> float:
-    deviation = values.std()
-    return float(((values - values.mean()) ** 3).mean() / deviation**3) if deviation else 0.0
+    centred = values - values.mean()
+    squares = centred * centred
+    deviation = float(np.sqrt(squares.mean()))
+    return float((squares * centred).mean()) / deviation**3 if deviation else 0.0

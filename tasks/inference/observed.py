@@ -89,7 +89,7 @@ class Observed:
     @cached_property
     def null_words(self) -> list[str]:
         """The texts that look as if they meant that there is no value."""
-        return self.distinct.filter(self._is_null_word).to_pylist()  # type: ignore[no-any-return]
+        return self.distinct.filter(self._is_null_word).to_pylist()
 
     @cached_property
     def known(self) -> pa.Array:

@@ -15,8 +15,10 @@ from tasks.inference.observed import Observed
 from tasks.sources.files import File, list_files
 from tasks.sources.readers import Batch, open_file
 
-ROWS = 200_000
+ROWS = 100_000
 BYTES = 1 << 28
+"""A sample ends with the batch that reaches so many bytes, or at so many rows."""
+
 _HEAD_BYTES = 1 << 20
 _HEAD_LINES = 50
 
@@ -63,18 +65,25 @@ def read_sample(path: str) -> Sample:
     names = open_file(files[0], source).names
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{files[0].path}: column {repeated[0]!r} stands {names.count(repeated[0])} times; rename one")
-    tables: list[pa.Table] = []
-    whole = True
-    for batch in _batches(files, source, names):
-        if sum(table.num_rows for table in tables) >= ROWS or sum(table.nbytes for table in tables) >= BYTES:
-            whole = False
-            break
-        tables.append(batch.columns)
-    rows = sum(table.num_rows for table in tables)
+    tables, rows, whole = _first(_batches(files, source, names))
     if rows < 3:
         raise DataError(f"{path} holds {rows} rows: too few to train, validate and test with")
     columns = {name: _joined([_plain(table.column(name)) for table in tables]) for name in names}
     return Sample(source, columns, rows, whole)
+
+
+def _first(batches: Iterator[Batch]) -> tuple[list[pa.Table], int, bool]:
+    """Return the first rows, how many there are, and whether there are no more."""
+    tables: list[pa.Table] = []
+    rows = size = 0
+    for batch in batches:
+        if rows == ROWS or size >= BYTES:
+            return tables, rows, False
+        tables.append(batch.columns.slice(0, ROWS - rows))
+        rows, size = rows + tables[-1].num_rows, size + tables[-1].nbytes
+        if tables[-1].num_rows < batch.columns.num_rows:
+            return tables, rows, False
+    return tables, rows, True
 
 
 def _batches(files: list[File], source: Source, names: list[str]) -> Iterator[Batch]:
@@ -89,6 +98,8 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     values = column.combine_chunks()
+    if pa.types.is_float16(values.type):  # which pyarrow cannot count
+        values = values.cast(pa.float32())
     return pa.nulls(len(values)) if values.null_count == len(values) else values
 
 

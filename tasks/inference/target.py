@@ -74,7 +74,7 @@ def _flags(values: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
     coerced = to_booleans(values, true=words.true, false=words.false, nulls=("",))
     if any(mask.any() for mask, _ in coerced.problems) or coerced.values.null_count == len(values):
         return None
-    return coerced.values.fill_null(False).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return coerced.values.fill_null(False).to_numpy(zero_copy_only=False)
 
 
 def _numbers(seen: Observed) -> np.ndarray[Any, np.dtype[np.float64]] | None:

@@ -6,11 +6,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import TensorColumn
+from schemas.errors import DataError
+from tasks.coercion import to_numbers
 from tasks.inference.guesses import Guess, nulls_of
 from tasks.inference.observed import Numbers, Observed
 
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-_LISTED = rf"^\s*[\[(]*\s*{_NUMBER}([\s,;]+{_NUMBER})+\s*[\])]*\s*$"
+_LISTED = rf"^[\s\[(]*{_NUMBER}([\s,;\[\]()]+{_NUMBER})+[\s\])]*$"
 _SHORTEST = 4
 """Two or three numbers without brackets may be one that is written with a comma or spaces."""
 
@@ -31,10 +33,13 @@ def list_guess(seen: Observed) -> Guess | None:
             return Guess("lists of different lengths, or empty ones, cannot be read")
         shape.append(lengths[0].as_py())
         values = pc.list_flatten(values)
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)):
-        return Guess(f"lists of {values.type} cannot be read as a feature")
-    numbers = values.drop_null().cast(pa.float64(), safe=False).to_numpy()
-    return _tensor(shape, numbers, None) if len(numbers) else Guess("lists without any number")
+    try:
+        numbers = to_numbers(values.drop_null(), name=seen.name, nulls=()).values
+    except DataError:
+        numbers = pa.nulls(1)
+    if numbers.null_count or not len(numbers):
+        return Guess(f"lists of something else than numbers ({values.type}) cannot be read as a feature")
+    return _tensor(shape, numbers.to_numpy(), None)
 
 
 def written_list_guess(seen: Observed) -> Guess | None:

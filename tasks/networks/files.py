@@ -14,7 +14,8 @@ from schemas.errors import ResourceError
 _MAXIMUM_BYTES = 8 << 30
 _MAXIMUM_CONFIG_BYTES = 64 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip archive can hold
-_REFUSED = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__"}  # they run any code
+# What runs any code that it is given.
+_REFUSED = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__"}
 _MODULES = re.compile(
     r"builtins|keras(\.(activations|constraints|initializers|layers|losses|metrics|models|regularizers"
     r"|optimizers(\.schedules)?|src\.models\.\w+|src\.ops\.\w+))?"
@@ -50,7 +51,10 @@ def _renumbered(config: Any, numbers: dict[int, int]) -> Any:
 
 
 def load(path: Path) -> keras.Model:
-    """Return a saved network, uncompiled; raises ResourceError when the file is none, is too large or holds a foreign class."""
+    """Return a saved network, uncompiled.
+
+    Raises ResourceError when the file is none, is too large or holds a foreign class.
+    """
     if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAXIMUM_BYTES:
         raise ResourceError(f"{path} is no regular file of at most {_MAXIMUM_BYTES >> 30} GiB")
     try:

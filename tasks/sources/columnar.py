@@ -20,7 +20,8 @@ _BATCH_ROWS = 65_536
 _BATCH_VALUES = 1 << 22
 _BATCH_BYTES = 1 << 26
 _BUFFER_BYTES = 1 << 20
-_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 100
+_BOMB_BYTES, _BOMB_RATIO = 1 << 28, 100
+_UNPACKED_BYTES = 1 << 31
 
 
 class ParquetReader:
@@ -37,7 +38,7 @@ class ParquetReader:
         """Yield all rows in order; page checksums, where there are any, are verified."""
         rows = self._rows_at_once({*columns})
         leaves = map(self._metadata.schema.column, range(self._metadata.num_columns))
-        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and not leaf.max_repetition_level]
         with self._file.open() as handle:
             file = pq.ParquetFile(
                 handle,
@@ -109,29 +110,25 @@ def _rows_at_once(values_a_row: float) -> int:
 
 def _unpacked(table: pa.Table, path: str) -> Iterator[pa.Table]:
     """Yield the rows with text in place of dictionaries, in parts of bounded size: a small file can hold a lot."""
-    sizes = sum(
-        (_text_sizes(table.column(name), f"{path}: column {name!r}") for name in table.column_names), np.int64(0)
-    )
+    sizes = sum((_text_sizes(column) for column in table.columns), np.zeros(table.num_rows, np.int64))
+    if (most := int(sizes.max(initial=0))) > MAXIMUM_BYTES or sizes.sum() > _UNPACKED_BYTES:
+        raise DataError(
+            f"{path}: {table.num_rows:,} rows unpack to {int(sizes.sum()):,} bytes of text, one row to {most:,}; "
+            "take such columns out of the spec, or shorten them"
+        )
     cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // _BATCH_BYTES)) + 1
     for start, stop in itertools.pairwise([0, *cuts.tolist(), table.num_rows]):
         part = table.slice(start, stop - start)
         yield pa.table([column.cast(_plain_type(column.type)) for column in part.columns], names=part.column_names)
 
 
-def _text_sizes(column: pa.ChunkedArray, place: str) -> Any:
-    """Return the bytes of text that a dictionary column stands for, shape (n,), or 0 where there is no dictionary."""
-    values = column.combine_chunks()
-    nested = pa.types.is_list(values.type)
-    entries = values.flatten() if nested else values
-    if not pa.types.is_dictionary(entries.type) or pa.types.is_primitive(entries.type.value_type):
+def _text_sizes(column: pa.ChunkedArray) -> Any:
+    """Return the bytes of text that each value of a dictionary column stands for, shape (n,); otherwise 0."""
+    if not pa.types.is_dictionary(column.type) or pa.types.is_primitive(column.type.value_type):
         return np.int64(0)
-    lengths = np.append(pc.binary_length(entries.dictionary).fill_null(0).to_numpy(), 0)
-    sizes = lengths[entries.indices.fill_null(len(lengths) - 1).to_numpy()]
-    if (most := int(sizes.sum() if nested else lengths.max())) > MAXIMUM_BYTES:
-        raise DataError(
-            f"{place} holds {most:,} bytes in one {'batch' if nested else 'value'}, above {MAXIMUM_BYTES:,}"
-        )
-    return np.int64(0) if nested else sizes
+    values = column.combine_chunks()
+    lengths = np.append(pc.binary_length(values.dictionary).fill_null(0).to_numpy(), 0)
+    return lengths[values.indices.fill_null(len(lengths) - 1).to_numpy()]
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:

@@ -21,7 +21,7 @@ class CsvReader:
 
     def __init__(self, file: File, source: Source) -> None:
         """Read the header."""
-        self._file, self._source = file, source
+        self._file, self._source, self._mark = file, source, uuid.uuid4().hex
         with file.open() as handle:
             head = utf8_stream(handle, source.encoding).read(BLOCK_BYTES).decode("utf-8-sig", errors="replace")
         rows = csv.reader(io.StringIO(head, newline=""), delimiter=source.delimiter, strict=True)
@@ -36,10 +36,10 @@ class CsvReader:
     def batches(self, columns: list[str]) -> Iterator[Batch]:
         """Yield all rows in order; a row with too few or too many fields is malformed."""
         malformed: list[pa_csv.InvalidRow] = []
-        rows, taken, ended, mark = 0, 0, False, uuid.uuid4().hex
+        rows, taken, ended = 0, 0, False
         with self._file.open() as handle:
-            for batch in self._parsed(handle, columns, malformed, mark):
-                ended = batch.num_rows > 0 and batch.column(0)[-1].as_py() == mark
+            for batch in self._parsed(handle, columns, malformed):
+                ended = batch.num_rows > 0 and batch.column(0)[-1].as_py() == self._mark
                 table = pa.Table.from_batches([batch.slice(0, batch.num_rows - ended)])
                 found, taken = malformed[taken:], len(malformed)
                 yield Batch(table, [self._malformed(row) for row in found])
@@ -51,9 +51,7 @@ class CsvReader:
         if rest:
             yield Batch(pa.table({name: pa.array([], pa.string()) for name in columns}), rest)
 
-    def _parsed(
-        self, handle: Any, columns: list[str], malformed: list[pa_csv.InvalidRow], mark: str
-    ) -> Iterator[pa.RecordBatch]:
+    def _parsed(self, handle: Any, columns: list[str], malformed: list[pa_csv.InvalidRow]) -> Iterator[pa.RecordBatch]:
         """Yield the rows that parse, and behind them one of nothing but the mark, unless an open quote swallows it."""
 
         def remember(row: pa_csv.InvalidRow) -> str:
@@ -72,7 +70,7 @@ class CsvReader:
         convert = pa_csv.ConvertOptions(
             column_types=dict.fromkeys(self.names, pa.string()), include_columns=columns, strings_can_be_null=False
         )
-        last = self._source.delimiter.join([mark] * len(self.names))
+        last = self._source.delimiter.join([self._mark] * len(self.names))
         stream = _Followed(utf8_stream(handle, self._source.encoding), f"\n{last}\n".encode())
         try:
             yield from pa_csv.open_csv(stream, read, parse, convert)
@@ -86,7 +84,7 @@ class CsvReader:
     def _malformed(self, row: pa_csv.InvalidRow) -> Malformed:
         text = row.text if isinstance(row.text, str) else row.text.decode(errors="replace")
         if text.count('"') % 2:
-            raise self._open_quote(row.number, f": {text[:80]!r}")
+            raise self._open_quote(row.number, f": {text.partition(self._mark)[0][:80]!r}")
         return Malformed(
             row.number, f"line {row.number} has {row.actual_columns} fields, not {row.expected_columns}", text
         )
@@ -104,16 +102,16 @@ class CsvReader:
 
 
 class _Followed(io.RawIOBase):
-    """A stream with a few more bytes behind its end."""
+    """A stream with more bytes behind its end."""
 
     def __init__(self, stream: Any, more: bytes) -> None:
-        self._stream, self._more = stream, more
+        self._stream, self._more = stream, io.BytesIO(more)
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        if found := self._stream.read(size):
-            return bytes(found)
-        more, self._more = self._more, b""
-        return more
+        found = bytearray()
+        while len(found) < size and (part := self._stream.read(size - len(found))):
+            found += part
+        return bytes(found + self._more.read(size - len(found)))

@@ -3,9 +3,12 @@
 import codecs
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from schemas.errors import DataError, SpecError
+
+_NEWLINE = ord("\n")
 
 
 def is_utf8(encoding: str) -> bool:
@@ -48,7 +51,7 @@ class TextCheck:
                 "set data.encoding, such as latin-1"
             ) from error
         if "\0" in text:
-            line = self._lines + text.count("\n", 0, text.index("\0"))
+            line = self._lines + chunk.count(b"\n", 0, chunk.index(b"\0"))
             raise DataError(f"{self._path}: NUL byte in line {line}: it is no text file; write it anew")
-        self._lines += text.count("\n")
+        self._lines += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == _NEWLINE))
         self._offset += len(chunk)

@@ -16,12 +16,12 @@ _NO_NAMES = {"get", "serialize", "deserialize"}  # what Keras keeps beside the t
 
 def loss(named: Named) -> keras.losses.Loss:
     """Return the Keras loss of that name; raises SpecError for an unknown name or argument."""
-    return _built(named, keras.losses, keras.losses.Loss, key="training.loss")  # type: ignore[no-any-return]
+    return _built(named, keras.losses, keras.losses.Loss, key="training.loss")
 
 
 def optimizer(named: Named) -> keras.optimizers.Optimizer:
     """Return the Keras optimiser of that name; raises SpecError for an unknown name or argument."""
-    return _built(named, keras.optimizers, keras.optimizers.Optimizer, key="training.optimizer")  # type: ignore[no-any-return]
+    return _built(named, keras.optimizers, keras.optimizers.Optimizer, key="training.optimizer")
 
 
 def activation(name: str, *, key: str) -> str:

@@ -64,4 +64,4 @@ def row_weights(classes: ClassWeights | None, target: Array, sample_weight: Arra
     weights: Any = np.ones(len(target)) if classes is None else classes.of(target)
     if sample_weight is not None:
         weights = weights * (sample_weight if weights.ndim == 1 else sample_weight[:, None])
-    return weights.astype(np.float32)  # type: ignore[no-any-return]
+    return weights.astype(np.float32)

@@ -1,6 +1,7 @@
 """Inferred specs: what kind each column gets, what the target asks for, and that the spec runs as it is."""
 
 import json
+from datetime import time
 
 import numpy as np
 import pandas as pd
@@ -199,6 +200,21 @@ def test_text_of_as_many_numbers_is_a_tensor(infer):
     assert (column.kind, column.shape) == ("tensor", (3,))
 
 
+def test_nested_lists_beside_dates_are_a_tensor(infer):
+    columns = {"when": MOMENTS.strftime("%Y-%m-%dT%H:%M:%SZ"), "image": [[[row, 1], [2, 3]] for row in range(ROWS)]}
+
+    kinds = {name: column.kind for name, column in infer(columns, ending="jsonl").spec.columns.items()}
+    assert kinds == {"other": "numeric", "when": "datetime", "image": "tensor"}
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "int8", "uint64"])
+def test_numbers_of_any_width_are_numbers(infer, kind):
+    columns = {"x": np.arange(ROWS // 2).repeat(2).astype(kind), "target": np.array(cycle(0, 1), kind)}
+    spec = infer(columns, ending="parquet").spec
+
+    assert (spec.columns["x"].kind, spec.problem, spec.target.positive) == ("numeric", "binary", "1")
+
+
 def test_dates_by_their_type_are_dates(infer):
     assert infer({"when": DAYS}, ending="parquet").spec.columns["when"].kind == "datetime"
 
@@ -235,8 +251,9 @@ def test_useless_columns_are_left_out_and_said(infer, name, values, reason):
         [{"a": row} for row in range(ROWS)],
         [b"\xff" + bytes([row]) for row in range(ROWS)],
         [pd.Timedelta(hours=row) for row in range(ROWS)],
+        [time(row % 24) for row in range(ROWS)],
     ],
-    ids=["lists of different lengths", "lists of text", "struct", "bytes", "durations"],
+    ids=["lists of different lengths", "lists of text", "struct", "bytes", "durations", "times of day"],
 )
 def test_types_that_cannot_be_read_are_left_out(infer, values):
     assert set(infer({"odd": values}, ending="parquet").spec.columns) == {"other"}

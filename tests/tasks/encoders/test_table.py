@@ -133,5 +133,5 @@ def test_exotic_names_give_a_file_that_reads_back(typed, tmp_path):
 
 def test_weight_too_large_for_float32_is_refused(typed):
     table = typed({"x": {"kind": "numeric"}}, weight="w")
-    with pytest.raises(DataError, match="the sample weight, row 1 .*too large for float32"):
+    with pytest.raises(DataError, match=r"the sample weight, row 1 .*too large for float32"):
         weights(table.rows(x=[1, 2], _weight=[1, 1e39]))

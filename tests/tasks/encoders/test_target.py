@@ -10,7 +10,7 @@ X = {"x": {"kind": "numeric"}}
 
 @pytest.fixture
 def target(typed):
-    """The typed tables, the encoder of the target, and the rows it was fitted on: `target(problem, spec, **columns)`."""
+    """Typed tables, the encoder of their target, and the rows it was fitted on: `target(problem, spec, **columns)`."""
 
     def make(problem, spec, **columns):
         tables = typed(X, problem=problem, target=spec)
@@ -46,7 +46,7 @@ def test_each_of_several_numbers_has_its_own_scale(target):
 
 def test_number_too_large_for_float32_is_refused(target):
     tables, encoder, _ = target("regression", {"column": "y", "scale": "none"}, y=[1, 2])
-    with pytest.raises(DataError, match="target 'y', row 5 .*too large for float32"):
+    with pytest.raises(DataError, match=r"target 'y', row 5 .*too large for float32"):
         encoder.encode(tables.rows(y=[3, 1e300], first=4))
 
 
@@ -85,7 +85,11 @@ def test_integer_labels_are_sorted_by_value(target, labels, classes, prediction)
 
 @pytest.mark.parametrize(
     ("spec", "classes"),
-    [("y", ("no", "yes")), ({"column": "y", "positive": "no"}, ("yes", "no")), ({"column": "y", "classes": ["yes", "no"]}, ("yes", "no"))],
+    [
+        ("y", ("no", "yes")),
+        ({"column": "y", "positive": "no"}, ("yes", "no")),
+        ({"column": "y", "classes": ["yes", "no"]}, ("yes", "no")),
+    ],
 )
 def test_positive_label_is_the_second_or_the_one_named(target, spec, classes):
     _, encoder, rows = target("binary", spec, y=["yes", "no", "yes"])
@@ -150,13 +154,17 @@ def test_class_that_training_lacks_is_refused_with_counts(target, problem, spec,
         target(problem, spec, **columns)
 
 
-@pytest.mark.parametrize(("problem", "labels"), [("binary", ["a", "a"]), ("multiclass", ["a", "a"]), ("multilabel", [[], []])])
+@pytest.mark.parametrize(
+    ("problem", "labels"), [("binary", ["a", "a"]), ("multiclass", ["a", "a"]), ("multilabel", [[], []])]
+)
 def test_target_with_nothing_to_tell_apart_is_refused(target, problem, labels):
     with pytest.raises(DataError, match="fewer than two classes in the training split"):
         target(problem, "y", y=labels)
 
 
-@pytest.mark.parametrize(("problem", "seen", "new"), [("multiclass", ["a", "b"], ["a", "z"]), ("multilabel", [["a"]], [["z", "a"]])])
+@pytest.mark.parametrize(
+    ("problem", "seen", "new"), [("multiclass", ["a", "b"], ["a", "z"]), ("multilabel", [["a"]], [["z", "a"]])]
+)
 def test_class_first_seen_after_training_is_refused_by_name(target, problem, seen, new):
     tables, encoder, _ = target(problem, "y", y=seen)
     with pytest.raises(DataError, match=r"target 'y' has .* not in the training split: .*'z'"):

@@ -64,5 +64,5 @@ def test_constant_tensor_has_scale_1(column):
 def test_number_too_large_for_float32_is_refused_with_column_and_row(typed):
     pairs = typed({"pair": {"kind": "tensor", "shape": (2,)}})
     encoder = pairs.fit(pair=[[0, 1e-5]])
-    with pytest.raises(DataError, match="column 'pair', row 1 .*too large for float32"):
+    with pytest.raises(DataError, match=r"column 'pair', row 1 .*too large for float32"):
         encoder.transform(pairs.rows(pair=[[0, 0], [0, 3e38]]))

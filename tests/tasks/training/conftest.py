@@ -3,22 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from schemas.spec import Mlp, Named
-from tasks import bundle
+from tasks.encoders.table import NUMBERS, Slot
+from tasks.encoders.target import LabelsTarget, LabelTarget, NumberTarget
+from tasks.networks import mlp
+from tasks.training import catalogue
+from tasks.training.engine import Engine, Examples
 
-bundle.load_tensorflow()
-
-import keras  # noqa: E402
-
-from tasks.encoders.table import NUMBERS, Slot  # noqa: E402
-from tasks.encoders.target import LabelsTarget, LabelTarget, NumberTarget  # noqa: E402
-from tasks.networks import mlp  # noqa: E402
-from tasks.training import catalogue  # noqa: E402
-from tasks.training.engine import Engine, Examples  # noqa: E402
-
+SGD = Named(name="sgd", learning_rate=0.1)
 NUMBER = NumberTarget(names=("y",), centers=(0.0,), scales=(1.0,))
 
 
@@ -26,7 +22,9 @@ def _examples(numbers: Any, target: Any, weight: Any = None, **inputs: Any) -> E
     target = np.asarray(target)
     weight = np.ones(len(target)) if weight is None else np.asarray(weight)
     columns = {NUMBERS: np.asarray(numbers, np.float32), **inputs}
-    return Examples(columns, target.astype(np.float32 if target.dtype.kind == "f" else np.int32), weight.astype(np.float32))
+    return Examples(
+        columns, target.astype(np.float32 if target.dtype.kind == "f" else np.int32), weight.astype(np.float32)
+    )
 
 
 def _slots(inputs: Mapping[str, np.ndarray]) -> list[Slot]:
@@ -38,13 +36,13 @@ def _slots(inputs: Mapping[str, np.ndarray]) -> list[Slot]:
     return slots
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def examples():
     """Examples of one input with numbers, and of any others by name."""
     return _examples
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def engine():
     """An engine with a network that fits the examples: `engine(examples, target=..., loss=..., hidden=...)`."""
 
@@ -53,7 +51,7 @@ def engine():
         *,
         target: NumberTarget | LabelTarget | LabelsTarget = NUMBER,
         loss: str = "mean_squared_error",
-        optimizer: Named = Named(name="sgd", learning_rate=0.1),
+        optimizer: Named = SGD,
         batch_size: int = 4,
         seed: int = 0,
         **network: Any,

@@ -10,7 +10,10 @@ from tasks.training.weights import class_weights, row_weights
 
 BINARY = LabelTarget(names=("y",), classes=("no", "yes"), binary=True), np.array([[0], [0], [0], [1]], np.float32)
 MULTICLASS = LabelTarget(names=("y",), classes=("a", "b", "c"), binary=False), np.array([0, 1, 1, 2, 2, 2], np.int32)
-MULTILABEL = LabelsTarget(names=("y",), classes=("even", "prime")), np.array([[1, 0], [0, 0], [0, 0], [1, 1]], np.float32)
+MULTILABEL = (
+    LabelsTarget(names=("y",), classes=("even", "prime")),
+    np.array([[1, 0], [0, 0], [0, 0], [1, 1]], np.float32),
+)
 SAMPLE = {4: [1, 2, 0, 10], 6: [1, 2, 3, 0, 5, 6]}
 
 

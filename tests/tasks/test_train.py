@@ -1,0 +1,269 @@
+"""R1-R8, R30, R31, R35: train as a stage, on real data that ingest and encode prepared."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris
+
+from schemas.contract import Contract
+from schemas.errors import DataError, SpecError, TrainingError
+from schemas.spec import Source, Spec
+from schemas.spec_file import read_spec
+from schemas.stages import EncodeRequest, IngestRequest, TrainRequest, TrainResult
+from tasks import encode, ingest, train
+from tasks.bundle import Bundle
+from tasks.examples import write_example
+from tasks.tables import read_table
+
+EXAMPLES = {
+    "diabetes": ("linear", 1, "mean_squared_error"),
+    "linnerud": ("linear", 3, "mean_squared_error"),
+    "breast-cancer": ("sigmoid", 1, "binary_crossentropy"),
+    "digits": ("softmax", 10, "sparse_categorical_crossentropy"),
+    "digit-traits": ("sigmoid", 3, "binary_crossentropy"),
+}
+
+
+def request(spec: Spec, workspace: Path) -> TrainRequest:
+    """What train is asked for a spec, after ingest and encode."""
+    source = Source(**{name: getattr(spec.data, name) for name in Source.model_fields})
+    contract = Contract.of(spec)
+    asked = IngestRequest(workspace=str(workspace), source=source, contract=contract, split=spec.split)
+    ingested = ingest.run(asked)
+    encoded = encode.run(EncodeRequest(workspace=str(workspace), ingest=ingested.as_input))
+    return TrainRequest(
+        workspace=str(workspace),
+        ingest=ingested.as_input,
+        encode=encoded.as_input,
+        network=spec.network,
+        training=spec.training,
+    )
+
+
+def spec_of(frame: pd.DataFrame, folder: Path, *, problem: str, target: Any, training: Any = None, **keys: Any) -> Spec:
+    """A spec for a frame, written to a file, in which every column not named is a numeric feature."""
+    folder.mkdir(exist_ok=True)
+    frame.to_parquet(folder / "rows.parquet")
+    target = {"column": target} if isinstance(target, str) else target
+    data = {"path": str(folder / "rows.parquet")} | keys.pop("data", {})
+    taken = {*target.get("columns", ()), target.get("column"), *data.get("key", ()), data.get("weight")}
+    columns = {name: {"kind": "numeric"} for name in frame.columns if name not in taken}
+    return Spec.model_validate(
+        {"name": "it", "problem": problem, "data": data, "target": target, "columns": columns}
+        | {"training": {"epochs": 2} | (training or {}), "network": {"hidden": [8]}}
+        | keys
+    )
+
+
+def bundle_of(result: TrainResult) -> Bundle:
+    return Bundle(result.as_input.model_copy(update={"path": f"{result.path}/bundle", "digest": None}))
+
+
+def predicted(result: TrainResult, asked: TrainRequest, split: str = "test") -> np.ndarray:
+    """What the bundle says of the rows of a split."""
+    return bundle_of(result).predict(read_table(Path(asked.ingest.path, "rows", f"{split}.parquet")))
+
+
+@pytest.fixture(scope="module")
+def cancer(tmp_path_factory) -> tuple[TrainRequest, TrainResult]:
+    """The breast-cancer example, trained for five epochs."""
+    folder = tmp_path_factory.mktemp("cancer")
+    spec = read_spec(write_example("breast-cancer", folder), overrides=("training.epochs=5", "network.dropout=0.3"))
+    asked = request(spec, folder / "workspace")
+    return asked, train.run(asked)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_problem_trains_with_its_own_output_and_loss(tmp_path, name):
+    spec = read_spec(write_example(name, tmp_path), overrides=("training.epochs=3",))
+    asked = request(spec, tmp_path / "workspace")
+    result = train.run(asked)
+    history = json.loads(Path(result.path, "history.json").read_text())
+    assert history["loss"][-1] < history["loss"][0]
+    assert result.validation_loss == history["validation_loss"][result.best_epoch - 1]
+    output = bundle_of(result).network.layers[-1]
+    assert (output.activation.__name__, output.units, default_loss(result)) == EXAMPLES[name]
+    assert result.parameters == bundle_of(result).network.count_params()
+    said = predicted(result, asked)
+    assert np.isfinite(said).all()
+    if output.activation.__name__ == "softmax":
+        np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-5)
+
+
+def default_loss(result: TrainResult) -> str:
+    import keras
+
+    loaded = keras.models.load_model(f"{result.path}/bundle/network.keras")
+    return loaded.loss.name
+
+
+def test_everything_published_is_named(cancer):
+    assert set(cancer[1].files) == {
+        "history.json",
+        *(f"bundle/{name}" for name in ("bundle.json", "contract.json", "encoder.json", "network.keras")),
+    }
+
+
+def test_same_request_gives_the_same_bytes_in_another_workspace_and_process(cancer, tmp_path):
+    asked, result = cancer
+    elsewhere = asked.model_copy(update={"workspace": str(tmp_path / "elsewhere")})
+    (tmp_path / "request.json").write_text(elsewhere.to_json())
+    command = [sys.executable, "-m", "tasks.train", str(tmp_path / "request.json")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    again = TrainResult.model_validate_json(ended.stdout)
+    assert (again.run_key, again.files) == (result.run_key, result.files)
+    assert "train: epoch 5/5, loss " in ended.stderr
+
+
+PLAIN_KERAS = """
+import json, sys
+import keras, numpy
+network = keras.models.load_model(sys.argv[1])
+rows = numpy.load(sys.argv[2])
+started = int(network.optimizer.iterations)
+moments = float(sum(abs(v.numpy()).sum() for v in network.optimizer.variables[2:]))
+said = network(rows).numpy().ravel().tolist()
+network.fit(rows, numpy.ones(len(rows)), epochs=1, batch_size=len(rows), verbose=0)
+print(json.dumps({
+    "said": said, "started": started, "moments": moments, "went on": int(network.optimizer.iterations),
+    "foreign": [name for name in sys.modules if name.split(".")[0] in ("tasks", "schemas", "flows")],
+}))
+"""
+
+
+def test_network_loads_in_plain_keras_and_trains_on(cancer, tmp_path):
+    asked, result = cancer
+    bundle = bundle_of(result)
+    rows = bundle.encoder.transform(read_table(Path(asked.ingest.path, "rows", "test.parquet")))["numbers"]
+    np.save(tmp_path / "rows.npy", rows)
+    command = [sys.executable, "-c", PLAIN_KERAS, f"{result.path}/bundle/network.keras", str(tmp_path / "rows.npy")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    plain = json.loads(ended.stdout)
+    assert plain["said"] == bundle.network({"numbers": rows}).numpy().ravel().tolist()
+    batches = -(-asked_rows(asked) // asked.training.batch_size)
+    assert (plain["started"], plain["went on"]) == (result.best_epoch * batches, result.best_epoch * batches + 1)
+    assert plain["moments"] > 0
+    assert plain["foreign"] == []
+
+
+def asked_rows(asked: TrainRequest) -> int:
+    return read_table(Path(asked.ingest.path, "rows", "train.parquet"), columns=["_row"]).num_rows
+
+
+def test_integer_labels_and_their_one_hot_columns_give_the_same_predictions(tmp_path):
+    iris = load_iris(as_frame=True).frame.reset_index(names="plant")
+    one_hot = pd.get_dummies(iris.target, dtype=int).rename(columns=str)
+    columns = iris.drop(columns="target").join(one_hot)
+    said = []
+    for frame, target, loss in (
+        (iris, "target", None),
+        (columns, {"columns": ["0", "1", "2"]}, None),
+        (columns, {"columns": ["0", "1", "2"]}, "categorical_crossentropy"),
+    ):
+        training, data = {"loss": loss}, {"key": ["plant"]}
+        spec = spec_of(frame, tmp_path, problem="multiclass", target=target, training=training, data=data)
+        asked = request(spec, tmp_path)
+        said.append(predicted(train.run(asked), asked))
+    np.testing.assert_array_equal(said[0], said[1])
+    np.testing.assert_allclose(said[0], said[2], rtol=1e-4)
+
+
+def test_balanced_weights_raise_the_recall_of_a_rare_class(tmp_path):
+    cancer = load_breast_cancer(as_frame=True).frame[["mean radius", "mean texture", "mean smoothness", "target"]]
+    rare = pd.concat([cancer[cancer.target == 1], cancer[cancer.target == 0].iloc[::8]]).astype({"target": str})
+    recall = {}
+    for wanted in (None, "balanced"):
+        training = {"class_weight": wanted, "epochs": 15, "optimizer": {"name": "adam", "learning_rate": 0.01}}
+        target = {"column": "target", "positive": "0"}
+        asked = request(spec_of(rare, tmp_path, problem="binary", target=target, training=training), tmp_path)
+        truth = read_table(Path(asked.ingest.path, "rows", "train.parquet")).column("target").to_pylist()
+        found = predicted(train.run(asked), asked, "train")[:, 1] >= 0.5
+        recall[str(wanted)] = found[np.array(truth) == "0"].mean()
+    assert recall["balanced"] > recall["None"] + 0.2
+
+
+def test_regression_predicts_in_the_targets_own_units(tmp_path):
+    spec = read_spec(write_example("diabetes", tmp_path), overrides=("training.epochs=30",))
+    asked = request(spec, tmp_path)
+    said = predicted(train.run(asked), asked)[:, 0]
+    truth = read_table(Path(asked.ingest.path, "rows", "test.parquet")).column("progression").to_numpy()
+    assert said.mean() == pytest.approx(truth.mean(), rel=0.2)
+    assert np.sqrt(((said - truth) ** 2).mean()) < 0.9 * truth.std()
+
+
+@pytest.mark.parametrize(
+    ("activation", "scale", "message"),
+    [
+        ("sigmoid", 1, r"target 'y': \d+ train rows lie outside 0 to 1, .*output_activation sigmoid"),
+        ("tanh", -1, r"target 'y': \d+ train rows lie outside -1 to 1"),
+        ("relu", -1, r"target 'y': \d+ train rows lie outside 0 to inf"),
+        ("softplus", 1, None),
+        ("sigmoid", 1 / 400, None),
+    ],
+)
+def test_target_that_the_output_cannot_reach_is_refused(tmp_path, activation, scale, message):
+    frame = pd.DataFrame({"x": np.arange(60.0), "y": scale * np.arange(1.0, 61)})
+    network = {"hidden": [2], "output_activation": activation}
+    target = {"column": "y", "scale": "none"}
+    asked = request(spec_of(frame, tmp_path, problem="regression", target=target, network=network), tmp_path)
+    if message is None:
+        assert train.run(asked).epochs == 2
+    else:
+        with pytest.raises(DataError, match=message):
+            train.run(asked)
+
+
+@pytest.mark.parametrize(
+    ("training", "error", "message"),
+    [
+        ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, TrainingError, "epoch [12]: the loss is no number"),
+        ({"class_weight": {"malignat": 2}}, SpecError, "no label 'malignat'; there are benign, malignant"),
+        ({"class_weight": {"benign": 0, "malignant": 0}}, SpecError, "leave no train row a finite weight above 0"),
+        ({"loss": "binary_crossentropi"}, SpecError, "did you mean BinaryCrossentropy"),
+    ],
+    ids=["no number", "no label", "no weight", "no loss"],
+)
+def test_training_that_fails_publishes_nothing(cancer, tmp_path, training, error, message):
+    training = cancer[0].training.model_validate({"epochs": 2} | training)
+    asked = cancer[0].model_copy(update={"workspace": str(tmp_path), "training": training})
+    with pytest.raises(error, match=message):
+        train.run(asked)
+    assert list((tmp_path / "train").iterdir()) == []
+
+
+def test_weight_column_moves_the_fit(tmp_path):
+    x = np.tile([-1.0, 1.0], 60)
+    frame = pd.DataFrame({"plant": range(120), "x": x, "y": np.where(np.arange(120) % 4 < 2, x, -x)})
+    slopes = []
+    for weights in ([1, 0], [0, 1]):  # rows of y = x, or those of y = -x
+        weighted = frame.assign(w=np.where(np.arange(120) % 4 < 2, *weights))
+        training = {"epochs": 20, "optimizer": {"name": "adam", "learning_rate": 0.1}}
+        data = {"weight": "w", "key": ["plant"]}
+        spec = spec_of(
+            weighted, tmp_path, problem="regression", target="y", training=training, data=data, network={"hidden": []}
+        )
+        slopes.append(float(bundle_of(train.run(request(spec, tmp_path))).network.layers[-1].kernel[0, 0]))
+    assert slopes[0] > 0.5
+    assert slopes[1] < -0.5
+
+
+def test_validation_rows_without_weight_are_refused(tmp_path):
+    splits = ["train", "train", "validation", "test", "test"] * 12
+    frame = pd.DataFrame({"x": np.arange(60.0), "y": ["a", "b", "b", "a", "b"] * 12, "s": splits})
+    keys = {"columns": {"x": {"kind": "numeric"}}, "split": {"by": "column", "column": "s"}}
+    spec = spec_of(frame, tmp_path, problem="binary", target="y", training={"class_weight": {"b": 0}}, **keys)
+    with pytest.raises(SpecError, match="leave no validation row a finite weight above 0"):
+        train.run(request(spec, tmp_path))
+
+
+def test_encode_of_another_ingest_is_refused(cancer, tmp_path):
+    iris = spec_of(load_iris(as_frame=True).frame, tmp_path, problem="multiclass", target="target")
+    mixed = request(iris, tmp_path).model_copy(update={"ingest": cancer[0].ingest})
+    with pytest.raises(SpecError, match="ingest and encode do not belong together"):
+        train.run(mixed)

@@ -1,0 +1,187 @@
+"""The engine: its losses against NumPy's, and the order and noise of its epochs."""
+
+import numpy as np
+import pytest
+
+from schemas.spec import Named
+from tasks.encoders.target import LabelsTarget, LabelTarget
+from tasks.training.engine import Engine
+
+RNG = np.random.default_rng(3)
+NUMBERS = RNG.normal(size=(11, 3))
+WEIGHT = np.array([1, 0, 2, 3, 0.5, 1, 1, 4, 1, 0.25, 7])
+STILL = Named(name="sgd", learning_rate=0.0)
+
+BINARY = LabelTarget(names=("y",), classes=("no", "yes"), binary=True)
+MULTICLASS = LabelTarget(names=("y",), classes=("a", "b", "c"), binary=False)
+MULTILABEL = LabelsTarget(names=("y",), classes=("a", "b"))
+
+
+def weights(engine: Engine) -> list[np.ndarray]:
+    return [variable.numpy() for variable in engine.network.trainable_variables]
+
+
+def outputs(engine: Engine, examples) -> np.ndarray:
+    return engine.network(examples.inputs).numpy().astype(np.float64)
+
+
+def entropies(truth: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    return -np.log(np.where(truth, probability, 1 - probability))
+
+
+CASES = {
+    "mean_squared_error": (None, RNG.normal(size=(11, 1)), lambda y, p: ((y - p) ** 2)[:, 0]),
+    "mean_absolute_error": (None, RNG.normal(size=(11, 1)), lambda y, p: np.abs(y - p)[:, 0]),
+    "binary_crossentropy": (BINARY, (RNG.random((11, 1)) < 0.5) * 1.0, lambda y, p: entropies(y, p)[:, 0]),
+    "sparse_categorical_crossentropy": (MULTICLASS, RNG.integers(0, 3, 11), lambda y, p: -np.log(p[np.arange(11), y])),
+    "categorical_crossentropy": (
+        MULTICLASS,
+        np.eye(3)[RNG.integers(0, 3, 11)],
+        lambda y, p: -np.log((p * y).sum(axis=1)),
+    ),
+    "multilabel": (MULTILABEL, (RNG.random((11, 2)) < 0.5) * 1.0, lambda y, p: entropies(y, p).mean(axis=1)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_loss_is_the_weighted_mean_and_counts_each_row_of_an_epoch_once(engine, examples, name):
+    target, truth, formula = CASES[name]
+    given = examples(NUMBERS, truth, WEIGHT)
+    keys = {} if target is None else {"target": target}
+    loss = "binary_crossentropy" if name == "multilabel" else name
+    still = engine(given, loss=loss, optimizer=STILL, **keys)
+    losses = WEIGHT * formula(truth, outputs(still, given))
+    assert still.loss(given) == pytest.approx(losses.sum() / WEIGHT.sum(), rel=1e-5)
+    assert still.train(1) == pytest.approx(losses.mean(), rel=1e-5)  # batches of 4, 4 and 3 rows
+
+
+def test_each_label_has_a_weight_of_its_own(engine, examples):
+    truth = (RNG.random((11, 2)) < 0.5) * 1.0
+    weight = RNG.random((11, 2))
+    given = examples(NUMBERS, truth, weight)
+    still = engine(given, target=MULTILABEL, loss="binary_crossentropy", optimizer=STILL)
+    losses = weight * entropies(truth, outputs(still, given))
+    assert still.loss(given) == pytest.approx(losses.sum() / weight.sum(), rel=1e-5)
+    assert still.train(1) == pytest.approx(losses.mean(), rel=1e-5)
+
+
+def test_loss_goes_through_more_rows_than_fit_one_piece(engine, examples):
+    numbers = RNG.normal(size=(8193 * 2, 1))
+    given = examples(numbers, numbers * 2)
+    still = engine(given, optimizer=STILL)
+    assert still.loss(given) == pytest.approx(((outputs(still, given) - numbers * 2) ** 2).mean(), rel=1e-4)
+
+
+def test_step_goes_down_the_gradient_of_the_weighted_loss(engine, examples):
+    truth = RNG.normal(size=(11, 1))
+    given = examples(NUMBERS, truth, WEIGHT)
+    sgd = engine(given, batch_size=11)
+    kernel, bias = weights(sgd)
+    error = 2 * WEIGHT[:, None] * (outputs(sgd, given) - truth) / 11
+    sgd.train(1)
+    expected = [kernel - 0.1 * NUMBERS.T @ error, bias - 0.1 * error.sum(axis=0)]
+    for actual, wanted in zip(weights(sgd), expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(4, 3), (500, 1)])
+def test_last_batch_may_be_smaller(engine, examples, batch_size, steps):
+    given = examples(NUMBERS, NUMBERS[:, :1])
+    sgd = engine(given, batch_size=batch_size)
+    sgd.train(1)
+    assert int(sgd.optimizer.iterations) == steps
+
+
+def test_penalty_is_part_of_the_training_loss_alone(engine, examples):
+    given = examples(NUMBERS, NUMBERS[:, :1])
+    still = engine(given, optimizer=STILL, hidden=(5,), activation="linear", l1=0.5, l2=0.25)
+    kernel = weights(still)[0]
+    penalty = 0.5 * np.abs(kernel).sum() + 0.25 * (kernel**2).sum()
+    assert still.train(1) - still.loss(given) == pytest.approx(penalty, rel=1e-4)
+
+
+def trained(engine, given, *epochs: int, seed: int = 0, **network) -> list[np.ndarray]:
+    """The weights after some epochs."""
+    fresh = engine(given, seed=seed, **network)
+    for epoch in epochs:
+        fresh.train(epoch)
+    return weights(fresh)
+
+
+def equal(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+    return all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_rows_come_in_another_order_each_epoch(engine, examples):
+    given = examples(NUMBERS, NUMBERS[:, :1] ** 2)
+    assert not equal(trained(engine, given, 1), trained(engine, given, 2))
+
+
+NOISY = {"hidden": (6, 5), "dropout": 0.5, "normalization": "batch"}
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_others(engine, examples):
+    given = examples(NUMBERS, NUMBERS[:, :1] ** 2)
+    first = trained(engine, given, 1, 2, seed=5, **NOISY)
+    assert equal(first, trained(engine, given, 1, 2, seed=5, **NOISY))
+    assert not equal(first, trained(engine, given, 1, 2, seed=6, **NOISY))
+
+
+def test_epoch_can_be_repeated_from_the_state_before_it(engine, examples):
+    noisy = engine(examples(NUMBERS, NUMBERS[:, :1] ** 2), optimizer=Named(name="adam"), **NOISY)
+    noisy.train(1)
+    variables = [*noisy.network.variables, *noisy.optimizer.variables]
+    before = [variable.numpy() for variable in variables]
+    first = (noisy.train(2), weights(noisy))
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+    assert noisy.train(2) == first[0]
+    assert equal(weights(noisy), first[1])
+
+
+def test_dropout_makes_other_noise_in_each_epoch_and_none_in_the_loss(engine, examples):
+    given = examples(NUMBERS, NUMBERS[:, :1])
+    still = engine(given, optimizer=STILL, hidden=(20,), dropout=0.5)
+    losses = [still.train(epoch) for epoch in range(1, 6)]
+    assert len(set(losses)) == 5
+    assert still.loss(given) == still.loss(given) not in losses
+
+
+def test_noise_of_a_batch_does_not_return_in_the_next_epoch(engine, examples):
+    noisy = engine(examples(NUMBERS, NUMBERS[:, :1]), hidden=(20, 20), dropout=0.5, batch_size=1)
+    state = [layer.seed_generator.state for layer in noisy.network.layers if hasattr(layer, "seed_generator")]
+    seen = set()
+    for epoch in (1, 2, 3):
+        noisy.train(epoch)
+        ends = [generator.numpy().astype(int) for generator in state]  # 11 batches further than the epoch began
+        seen |= {(key, count - back) for key, count in ends for back in range(1, 12)}
+    assert len(seen) == 3 * 2 * 11
+
+
+def test_batch_normalisation_learns_the_moments_of_the_rows(engine, examples):
+    numbers = RNG.normal(loc=5, size=(64, 3))
+    still = engine(
+        examples(numbers, numbers[:, :1]), optimizer=STILL, hidden=(4,), normalization="batch", batch_size=64
+    )
+    kernel = weights(still)[0]
+    for epoch in range(1, 4):
+        still.train(epoch)
+    moved = (1 - 0.99**3) * (numbers @ kernel).mean(axis=0)  # Keras's momentum is 0.99
+    np.testing.assert_allclose(still.network.get_layer("normalization_1").moving_mean.numpy(), moved, rtol=1e-4)
+
+
+def test_embeddings_and_tensors_learn(engine, examples):
+    codes, images = RNG.integers(0, 4, 40).astype(np.int32), RNG.normal(size=(40, 2, 2)).astype(np.float32)
+    target = (codes * 2.0 + images.sum(axis=(1, 2)))[:, None]
+    given = examples(np.zeros((40, 1)), target, embedding_0=codes, tensor_0=images)
+    adam = engine(given, optimizer=Named(name="adam", learning_rate=0.05), hidden=(16,))
+    before = adam.loss(given)
+    for epoch in range(1, 21):
+        adam.train(epoch)
+    assert adam.loss(given) < before / 2
+    assert not np.allclose(adam.network.get_layer("embedding_0_vectors").embeddings.numpy(), 0, atol=0.1)
+
+
+def test_any_seed_is_taken(engine, examples):
+    noisy = engine(examples(NUMBERS, NUMBERS[:, :1]), seed=2**40 + 3, hidden=(4,), dropout=0.5)
+    assert np.isfinite(noisy.train(1))
