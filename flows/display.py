@@ -102,7 +102,7 @@ def summary(result: RunResult) -> None:
         table.add_column("champion", justify="right")
     champion = result.champion_metrics or {}
     for name in result.metrics["test"]:
-        values = [f"{each[name]:.4g}" for each in (result.metrics["test"], champion) if name in each]
+        values = [_number(each[name]) for each in (result.metrics["test"], champion) if name in each]
         table.add_row(name, *values)
     console.print(table)
     rows = result.rows
@@ -111,6 +111,10 @@ def summary(result: RunResult) -> None:
         console.print(f"[yellow]note[/] {_plain(warning)}", highlight=False, soft_wrap=True)
     console.print(f"Version {result.model.version} {result.model.reason}", highlight=False, soft_wrap=True)
     console.print(f"Report: {_plain(result.report)}", highlight=False, soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def models(found: Mapping[str, Sequence["Version"]]) -> None:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from schemas.document import Document
-from schemas.stages import Metrics, Rows
+from schemas.stages import Metrics, Rows, Values
 
 
 class StageRun(Document):
@@ -61,7 +61,7 @@ class RunResult(Document):
     """How many rows went where."""
     metrics: Metrics
     """Metric values by split and by metric name."""
-    champion_metrics: dict[str, float] | None = None
+    champion_metrics: Values | None = None
     """The champion's values on the same test rows, if there was one to compare with."""
     warnings: list[str] = []
     """What a person should know of the data."""

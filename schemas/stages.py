@@ -11,7 +11,10 @@ from schemas.spec import Evaluation, Fraction, Mlp, Name, Source, Split, Trainin
 StageName = Literal["ingest", "encode", "train", "evaluate", "register"]
 STAGES: tuple[StageName, ...] = ("ingest", "encode", "train", "evaluate", "register")
 
-Metrics = dict[str, dict[str, float]]
+Values = dict[str, float | None]
+"""Metric values by name; null where a metric has no value, such as an AUC over one class."""
+
+Metrics = dict[str, Values]
 """Metric values by split (train, validation, test) and by metric name."""
 
 
@@ -118,7 +121,7 @@ class EncodeRequest(Request):
 
 
 class EncodeResult(Result):
-    """Publishes features/{train,validation,test}.parquet, encoder.json and encoder.npz."""
+    """Publishes features/{train,validation,test}.parquet, encoder.json and unknown.json (unknown categories' shares)."""
 
     features: int
     """How many numbers and codes a row has."""
@@ -142,7 +145,7 @@ class TrainRequest(Request):
 
 
 class TrainResult(Result):
-    """Publishes history.json and bundle/ (bundle.json, contract.json, encoder.json, encoder.npz, the network)."""
+    """Publishes history.json and bundle/ (bundle.json, contract.json, encoder.json, network.keras)."""
 
     epochs: int
     """How many epochs were trained."""
@@ -198,7 +201,7 @@ class EvaluateResult(Result):
 
     metrics: Metrics
     """The challenger's metrics on each split."""
-    champion_metrics: dict[str, float] | None = None
+    champion_metrics: Values | None = None
     """The champion's metrics on the test rows."""
     verdict: Verdict
     """Whether the challenger should replace the champion."""

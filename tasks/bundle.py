@@ -19,12 +19,11 @@ from schemas.errors import ResourceError
 from schemas.stages import Input
 from tasks.encoders.base import Array, Floats
 from tasks.encoders.table import TableEncoder
-from tasks.stage import file_digest, verify
+from tasks.stage import MANIFEST, file_digest, verify
 
 if TYPE_CHECKING:
     import keras
 
-MANIFEST = "bundle.json"
 _NETWORK = "network.keras"
 _FILES = ("contract.json", "encoder.json", _NETWORK)
 _ROWS = 8192

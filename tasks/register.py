@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import logging
-import math
 import time
 import warnings
 from collections.abc import Mapping
@@ -158,7 +157,7 @@ def _log_metrics(client: "MlflowClient", run_id: str, trained: Path, evaluation:
     ]
     for split, values in evaluation.metrics.items():
         for name, value in values.items():
-            if math.isfinite(value):
+            if value is not None:
                 metrics.append(Metric(f"{split}_{_metric_name(name)}", value, now, 0))
     for start in range(0, len(metrics), 1000):
         client.log_batch(run_id, metrics=metrics[start : start + 1000])

@@ -141,7 +141,7 @@ class Registry:
         if stage.published(TrainResult, trained) is not None:
             return Input(path=str(trained / "bundle"), digest=digest)
         directory = self._workspace / "downloads" / str(digest)
-        if not (directory / bundle.MANIFEST).is_file():
+        if not (directory / stage.MANIFEST).is_file():
             self._download(version, directory)
         return Input(path=str(directory), digest=digest)
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from schemas.contract import SPLIT, Contract
 from schemas.errors import DataError
-from schemas.spec import ColumnSplit, GroupSplit, HashSplit, Split, TimeSplit
+from schemas.spec import REGRESSION, ColumnSplit, GroupSplit, HashSplit, Split, TimeSplit
 from tasks.row_keys import UInts, fractions, row_hashes
 
 SplitName = Literal["train", "validation", "test"]
@@ -101,6 +101,7 @@ class RareLabels:
     def __init__(self, contract: Contract, split: Split) -> None:
         """Start with no rows."""
         known = contract.target.columns if contract.target_is_number else contract.target.classes or ()
+        known = () if contract.problem in REGRESSION else known
         self._ids = {label: at for at, label in enumerate(known)}
         self._counts = np.zeros((len(known), len(SPLITS)), np.int64)
         self._rare = np.zeros(0, _RARE_ROW)

@@ -29,14 +29,31 @@ D = TypeVar("D", bound=Document)
 Q = TypeVar("Q", bound=Request)
 R = TypeVar("R", bound=Result)
 
-RESULT = "result.json"
+RESULT, MANIFEST = "result.json", "bundle.json"
 _SCRATCH = ".scratch-"
 _OUTSIDE_DIGEST = {RESULT, "request.json"}  # they carry paths and times
 
 
 def run_key(stage: str, request: Request, *, version: int, **inputs: str) -> str:
-    """Return the run key: the digest of all that the stage's output depends on, 32 hexadecimal digits."""
-    return digest({"stage": stage, "version": version, "request": request.identity(), **inputs})[:32]
+    """Return the run key: the digest of all that the stage's output depends on, 32 hexadecimal digits.
+
+    An input that is named by its path alone enters by the digest of what stands there.
+    """
+    identity = request.identity()
+    for name, value in request:
+        if isinstance(value, Input) and value.digest is None:
+            identity[name]["digest"] = _standing_digest(Path(value.path))
+    return digest({"stage": stage, "version": version, "request": identity, **inputs})[:32]
+
+
+def _standing_digest(directory: Path) -> str:
+    """Return the digest of a published directory or, where there is a manifest instead, of a bundle."""
+    try:
+        if (directory / MANIFEST).is_file():
+            return file_digest(directory / MANIFEST)
+        return digest(json.loads((directory / RESULT).read_bytes())["files"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ResourceError(f"{directory} holds nothing finished; run the stage that makes it first") from error
 
 
 def published(kind: type[R], directory: Path) -> R | None:

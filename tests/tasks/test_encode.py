@@ -15,7 +15,7 @@ from schemas.contract import Contract
 from schemas.document import digest
 from schemas.errors import DataError, ResourceError
 from schemas.spec import ColumnSplit, Source
-from schemas.stages import EncodeRequest, EncodeResult, IngestRequest, IngestResult
+from schemas.stages import EncodeRequest, EncodeResult, IngestRequest, IngestResult, Input
 from tasks import encode, ingest
 from tasks.encoders.table import TableEncoder
 
@@ -207,3 +207,14 @@ def test_command_publishes_as_the_function_does(ingested, wines, tmp_path):
     command = [sys.executable, "-m", "tasks.encode", str(tmp_path / "request.json")]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert EncodeResult.model_validate_json(ended.stdout).files == encoded(source).files
+
+
+def test_an_input_named_by_its_path_alone_enters_the_key_by_its_content(tmp_path):
+    keys = []
+    for name, files in (("a", {"x": "1"}), ("b", {"x": "2"}), ("c", {"x": "1"})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps({"files": files}))
+        keys.append(encode.run_key(EncodeRequest(ingest=Input(path=str(tmp_path / name)))))
+    assert keys[0] == keys[2] != keys[1]
+    pinned = Input(path="elsewhere", digest=digest({"x": "1"}))
+    assert encode.run_key(EncodeRequest(ingest=pinned)) == keys[0]

@@ -1,6 +1,7 @@
 """Publishing: whole or not at all, once, and never unseen when it was changed. And the command of a stage."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def test_full_disk_is_an_error_of_the_environment(tmp_path):
     def make(request, out):
         Path("/dev/full").write_text("too much")
 
-    with pytest.raises(ResourceError, match="No space left on device .*nothing was published"):
+    with pytest.raises(ResourceError, match=r"No space left on device .*nothing was published"):
         stage.publish(Result, Request(workspace=str(tmp_path)), stage="made", key="key", make=make)
 
 
@@ -67,7 +68,7 @@ def test_workspace_that_is_no_directory_is_an_error_of_the_environment(tmp_path,
     (tmp_path / "file").write_text("")
     request = ingest_request(frame).model_copy(update={"workspace": str(tmp_path / "file")})
     with pytest.raises(
-        ResourceError, match="cannot write to .*file/ingest: Not a directory; choose another --workspace"
+        ResourceError, match=r"cannot write to .*file/ingest: Not a directory; choose another --workspace"
     ):
         ingest.run(request)
 
@@ -185,10 +186,7 @@ def run_stage(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 def test_command_prints_the_result_alone_and_ends_with_0(tmp_path, ingest_request, frame, by):
     request = ingest_request(frame)
     (tmp_path / "request.json").write_text(request.to_json())
-    if by == "file":
-        done = run_stage(str(tmp_path / "request.json"))
-    else:
-        done = run_stage("-", input=request.to_json())
+    done = run_stage(str(tmp_path / "request.json")) if by == "file" else run_stage("-", input=request.to_json())
     assert done.returncode == 0, done.stderr
     assert IngestResult.model_validate_json(done.stdout).rows.accepted == 200
     assert done.stderr == "ingest: 200 rows\n"
@@ -219,7 +217,7 @@ def test_command_ends_with_the_documented_code(ingest_request, frame, request_js
         request = request.model_copy(update={"workspace": request_json})
     done = run_stage("-", input=request_json if code == 2 else request.to_json())
     assert done.returncode == code
-    assert pytest.importorskip("re").search(said, done.stderr), done.stderr
+    assert re.search(said, done.stderr), done.stderr
     assert done.stdout == ""
 
 
@@ -235,12 +233,12 @@ def test_stopped_command_ends_with_143_and_leaves_nothing(tmp_path, ingest_reque
         frame.iloc[:20].to_csv(many / f"{index}.csv", index=False)
     request = ingest_request(many)
     line = [sys.executable, "-m", "tasks.ingest", "-"]
-    running = subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    running.stdin.write(request.to_json())
-    running.stdin.close()
-    assert running.stderr.readline().startswith("ingest: ")
-    running.send_signal(signal.SIGTERM)
-    rest = running.stderr.read()
-    assert running.wait() == 143
+    with subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        running.stdin.write(request.to_json())
+        running.stdin.close()
+        assert running.stderr.readline().startswith("ingest: ")
+        running.send_signal(signal.SIGTERM)
+        rest = running.stderr.read()
+    assert running.returncode == 143
     assert rest.splitlines()[-1] == "StoppedError: stopped by SIGTERM; nothing was published"
     assert names(Path(request.workspace, "ingest")) == []
