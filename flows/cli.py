@@ -65,7 +65,9 @@ def init(
     data: Annotated[str, typer.Argument(metavar="DATA", help="A data file: CSV, Parquet, JSON lines or Arrow.")],
     target: Annotated[list[str], typer.Option(help="The target's column; several times for several.")],
     name: Annotated[str | None, typer.Option(help="The model's name; by default the file's.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The spec to write; else it is printed.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The spec to write; else it is printed.")
+    ] = None,
 ) -> None:
     """Infer a commented spec from a data file."""
     from tasks.inference import infer_spec

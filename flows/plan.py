@@ -76,7 +76,8 @@ def _stages(spec: Spec, workspace: str, request: IngestRequest) -> str:
     if encoded is None:
         return "ingest stands; encode and all after it would run"
     trained = stage.published(
-        TrainResult, home / "train" / train.run_key(train_request(spec, workspace=workspace, ingest=ingested, encode=encoded))
+        TrainResult,
+        home / "train" / train.run_key(train_request(spec, workspace=workspace, ingest=ingested, encode=encoded)),
     )
     if trained is None:
         return "ingest and encode stand; train and all after it would run"

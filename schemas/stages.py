@@ -121,7 +121,7 @@ class EncodeRequest(Request):
 
 
 class EncodeResult(Result):
-    """Publishes features/{train,validation,test}.parquet, encoder.json and unknown.json (unknown categories' shares)."""
+    """Publishes features/{train,validation,test}.parquet, encoder.json and unknown.json (shares of unknown)."""
 
     features: int
     """How many numbers and codes a row has."""

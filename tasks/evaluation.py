@@ -42,15 +42,16 @@ def _names(bundle: Bundle) -> tuple[str, ...]:
     return target.names if target.kind == "numbers" else target.classes
 
 
-def champion_metrics(
-    request: EvaluateRequest, bundle: Bundle, ingested: Path
-) -> tuple[dict[str, float] | None, str]:
+def champion_metrics(request: EvaluateRequest, bundle: Bundle, ingested: Path) -> tuple[dict[str, float] | None, str]:
     """Return the champion's metrics on the test rows; None, and why, when it cannot be compared on them."""
     if request.champion is None:
         return None, "there is no champion yet"
     champion = Bundle(request.champion)
     if (champion.contract.problem, _names(champion)) != (bundle.contract.problem, _names(bundle)):
-        return None, f"the champion predicts something else ({champion.contract.problem}: {', '.join(_names(champion))})"
+        return (
+            None,
+            f"the champion predicts something else ({champion.contract.problem}: {', '.join(_names(champion))})",
+        )
     try:
         return metrics.compute(score(champion, ingested, "test")), ""
     except (DataError, KeyError, pa.ArrowInvalid) as error:

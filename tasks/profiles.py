@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import TensorColumn
-from schemas.contract import ROW, Contract
+from schemas.contract import Contract
 from schemas.profile import ColumnProfile, Histogram, Profile
 from tasks.moments import Moments
 from tasks.row_keys import UInts
@@ -40,7 +40,7 @@ class Profiler:
     def add(self, rows: pa.Table, hashes: UInts) -> None:
         """Take a batch and the hashes of its rows."""
         self._rows += rows.num_rows
-        self._sample.add(rows.select([ROW, *self._drawn]), hashes)
+        self._sample.add(rows.select(self._drawn or rows.column_names[:1]), hashes)
         for name, column in self._columns.items():
             column.add(rows.column(name).combine_chunks())
 

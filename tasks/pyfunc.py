@@ -24,10 +24,11 @@ class BundleModel(PythonModel):
     def load_context(self, context: Any) -> None:
         """Open the bundle that MLflow brought; its files are verified first."""
         self.bundle = Bundle(Input(path=context.artifacts["bundle"]))
+        self.contract = self.bundle.contract.model_copy(update={"key": ()})  # the order of rows names them
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return predictions for raw rows, in their order; raises DataError when a row breaks the contract."""
-        reader = RowReader([], Source(path="request"), self.bundle.contract, with_target=False)
+        reader = RowReader([], Source(path="request"), self.contract, with_target=False)
         checked = reader.check(pa.Table.from_pandas(_plain(model_input), preserve_index=False), "request")
         if checked.rejected.num_rows:
             raise DataError(f"rows break the contract: {reader.rejections.summary()}")

@@ -74,13 +74,18 @@ def _make(request: RegisterRequest, out: Path) -> Mapping[str, Any]:
     return figures
 
 
-def _promotion(request: RegisterRequest, store: Registry, version: Version, evaluation: EvaluateResult) -> tuple[bool, str]:
+def _promotion(
+    request: RegisterRequest, store: Registry, version: Version, evaluation: EvaluateResult
+) -> tuple[bool, str]:
     """Say whether the version becomes champion: it is better than that which is champion now."""
     champion = next((each for each in store.versions(request.name) if CHAMPION in each.aliases), None)
     if champion is not None and champion.version == version.version:
         return True, evaluation.verdict.reason
     if champion is not None and champion.version != request.champion_version:
-        return False, f"not promoted: version {champion.version} became champion meanwhile; run again to compare with it"
+        return (
+            False,
+            f"not promoted: version {champion.version} became champion meanwhile; run again to compare with it",
+        )
     return evaluation.verdict.better, evaluation.verdict.reason
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.errors import ResourceError
 from schemas.stages import Input, TrainResult
-from tasks import bundle, stage
+from tasks import stage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -119,7 +119,9 @@ class Registry:
         for version in versions:
             if version.version == wanted or wanted in version.aliases:
                 return version
-        raise ResourceError(f"model {name!r} has no version or alias {wanted!r}; versions are 1 to {versions[0].version}")
+        raise ResourceError(
+            f"model {name!r} has no version or alias {wanted!r}; versions are 1 to {versions[0].version}"
+        )
 
     def incumbent(self, name: str, challenger_digest: str) -> Version | None:
         """Return the version that a bundle must beat.

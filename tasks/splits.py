@@ -37,7 +37,7 @@ class Splitter:
     def __init__(self, split: Split, contract: Contract, *, times: Iterable[pa.Array] = ()) -> None:
         """Prepare; a split by time needs all times once, to find those that bound the fractions."""
         self._split, self._contract = split, contract
-        self._bounds = _time_bounds(split, times) if isinstance(split, TimeSplit) else None
+        self._bounds = _time_bounds(split, times) if isinstance(split, TimeSplit) else np.zeros(0, np.int64)
 
     def assign(self, rows: pa.Table, hashes: UInts) -> Codes:
         """Return a code for each row, shape (rows,)."""
@@ -64,7 +64,7 @@ def _by_column(values: pa.Array, split: ColumnSplit) -> Codes:
     return codes
 
 
-def _time_bounds(split: TimeSplit, times: Iterable[pa.Array]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _time_bounds(split: TimeSplit, times: Iterable[pa.Array]) -> Numbers:
     """Return the first time of validation and the first time of test, in microseconds since 1970."""
     known = [values.cast(pa.int64()).drop_null().to_numpy() for values in times]
     ordered = np.sort(np.concatenate(known)) if known else np.zeros(0, np.int64)
@@ -142,7 +142,7 @@ class RareLabels:
         for _ in SPLITS if not few.any() else ():  # a move for one label can take a row from another
             lacking = ~self._present(codes).all(axis=1)
             for label in np.flatnonzero(lacking):
-                codes = _spread(self._rare, codes, label)
+                codes = _spread(self._rare, codes, int(label))
         few |= ~self._present(codes).all(axis=1)
         if few.any():
             raise DataError(

@@ -67,9 +67,7 @@ def published(kind: type[R], directory: Path) -> R | None:
     return result.model_copy(update={"path": str(directory)})
 
 
-def publish(
-    kind: type[R], request: Q, *, stage: str, key: str, make: Callable[[Q, Path], Mapping[str, Any]]
-) -> R:
+def publish(kind: type[R], request: Q, *, stage: str, key: str, make: Callable[[Q, Path], Mapping[str, Any]]) -> R:
     """Return what stands under the run key, or let `make` write it and publish it by one rename.
 
     `make` gets the request and an empty scratch directory, writes its files there and returns the result's own
@@ -119,7 +117,8 @@ def scratch(target: Path) -> Iterator[Path]:
     try:
         yield directory
     except OSError as error:
-        raise ResourceError(f"{error.strerror or error} ({error.filename or directory}); nothing was published") from error
+        place = error.filename or directory
+        raise ResourceError(f"{error.strerror or error} ({place}); nothing was published") from error
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         os.close(lock)
@@ -187,7 +186,7 @@ def file_digest(path: Path) -> str:
 
 
 def opened(kind: type[R], source: Input) -> tuple[Path, R]:
-    """Return an input's directory and result after checking every file; raises ResourceError on the first difference."""
+    """Return an input's directory and result after checking every file; raises ResourceError when one differs."""
     directory = Path(source.path)
     result = published(kind, directory)
     if result is None:
@@ -205,13 +204,13 @@ def verify(directory: Path, files: Mapping[str, str]) -> None:
         if path.is_symlink() or not path.is_file():
             raise ResourceError(f"{path} is missing or no regular file")
         if (actual := file_digest(path)) != expected:
-            raise ResourceError(f"{path} was changed: SHA-256 is {actual}, published was {expected}; delete {directory}")
+            raise ResourceError(f"{path} was changed: SHA-256 {actual}, published was {expected}; delete {directory}")
 
 
 def main(request_type: type[D], run: Callable[[D], Document]) -> NoReturn:
-    """Be the command of a stage: read a request file, run, print the result as JSON, exit with the documented code."""
+    """Be the command of a stage: read a request, run, print the result as JSON, exit with the documented code."""
     parser = argparse.ArgumentParser(description=(request_type.__doc__ or "").strip())
-    parser.add_argument("request", type=Path, help=f"JSON file with the {request_type.__name__}; - reads standard input")
+    parser.add_argument("request", type=Path, help=f"JSON file with the {request_type.__name__}; - is standard input")
     parser.add_argument("--json-log", action="store_true", help="log JSON lines to standard error")
     arguments = parser.parse_args()
     _log_to_stderr(as_json=arguments.json_log)

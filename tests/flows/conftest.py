@@ -14,7 +14,6 @@ from schemas.spec_file import read_spec
 from tasks.examples import write_example
 
 
-
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API address of a Prefect server of this test run's own, with a home of its own."""
@@ -28,7 +27,9 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def spec(tmp_path: Path) -> Spec:
     """The breast-cancer example, trained for three epochs."""
-    return read_spec(write_example("breast-cancer", tmp_path / "example"), overrides=("training.epochs=3", "network.hidden=[8]"))
+    return read_spec(
+        write_example("breast-cancer", tmp_path / "example"), overrides=("training.epochs=3", "network.hidden=[8]")
+    )
 
 
 @pytest.fixture
@@ -54,4 +55,6 @@ def evermodel(tmp_path: Path, prefect_server: str) -> Callable[..., subprocess.C
 
 
 def _without_settings() -> dict[str, Any]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "EVERMODEL_", "MLFLOW_"))}
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "EVERMODEL_", "MLFLOW_"))
+    }

@@ -137,7 +137,9 @@ def test_an_unchanged_rerun_loads_no_tensorflow(
         "try:\n    app(['run', 'breast-cancer.yaml', *sys.argv[1:]])\nexcept SystemExit:\n    pass\n"
         "print(sorted({'tensorflow', 'keras', 'matplotlib'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *QUICK], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *QUICK], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("[]")
     assert done.stderr.count("stands already") == 5

@@ -34,7 +34,9 @@ def run(evermodel: Callable[..., Any], tmp_path: Path) -> Run:
 
 def rows(result: dict[str, Any], split: str) -> pd.DataFrame:
     """The rows of a split as ingest published them."""
-    frame: pd.DataFrame = pq.read_table(Path(result["stages"]["ingest"]["path"]) / "rows" / f"{split}.parquet").to_pandas()
+    frame: pd.DataFrame = pq.read_table(
+        Path(result["stages"]["ingest"]["path"]) / "rows" / f"{split}.parquet"
+    ).to_pandas()
     return frame.drop(columns=[name for name in frame if str(name).startswith("_")])
 
 

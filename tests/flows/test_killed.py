@@ -51,7 +51,9 @@ def test_a_killed_run_finishes_when_it_is_started_again(
 ) -> None:
     evermodel("example", "breast-cancer")
     workspace = tmp_path / ".evermodel"
-    with subprocess.Popen(RUN, cwd=tmp_path, env=environment(prefect_server), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        RUN, cwd=tmp_path, env=environment(prefect_server), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         while not list(workspace.glob(f"{stage}/.scratch-*")):
             assert process.poll() is None, f"the run ended before {stage} was seen"
             time.sleep(0.001)

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import mlflow
+import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
 
@@ -153,3 +155,12 @@ def _bytes(result: RunResult, stage: str) -> dict[str, bytes]:
     folder = Path(result.stages[stage].path)
     files = {path for path in folder.rglob("*") if path.is_file()} - {folder / "result.json", folder / "request.json"}
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_the_registered_model_takes_rows_without_their_key(spec: Spec, tmp_path: Path) -> None:
+    keyed = changed(spec, "data", key=("mean radius", "mean texture", "mean area"))
+    retrain(keyed, workspace=str(tmp_path / "ws"))
+    registry = Registry(workspace=tmp_path / "ws")
+    model = mlflow.pyfunc.load_model(registry.find("breast-cancer", "champion").source)
+    rows = pd.read_csv(spec.data.path).drop(columns="diagnosis").head(3)
+    assert list(model.predict(rows).columns) == ["row", "prediction", "probability"]
