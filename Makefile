@@ -27,10 +27,10 @@ demo: setup ## take a small real data set from raw file to registered model, in 
 	@.venv/bin/evermodel run demo/flights.yaml
 
 test: setup ## run every test
-	.venv/bin/pytest
+	.venv/bin/pytest -n 2 --dist loadfile
 
 test-fast: setup ## run the tests that need neither minutes nor Docker
-	.venv/bin/pytest -m "not slow and not docker"
+	.venv/bin/pytest -n 2 --dist loadfile -m "not slow and not docker"
 
 check: setup ## check format, rules, types, import layers and generated pages
 	.venv/bin/ruff format --check .
