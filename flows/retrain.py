@@ -129,12 +129,15 @@ class _Chain:
         if self._force:
             stage.discard(directory)
         standing = stage.published(kind, directory) is not None and (name != "register" or module.stands(request))
-        result = _TASKS[name].with_options(refresh_cache=not standing)(name, request, run_key)
+        _TASKS[name].with_options(refresh_cache=not standing)(name, request, run_key)
+        result = stage.published(kind, directory)  # what stands there is the truth, not what Prefect remembers
+        if result is None:
+            raise ResourceError(f"{directory} was removed while the run went on; run again")
         seconds = round(time.perf_counter() - started, 3)
         self.stages[name] = StageRun(cached=standing, seconds=seconds, path=str(directory))
         said = "stands already" if standing else f"done in {seconds:.1f} s"
         log.info("%s: %s", name, said, extra={"event": {"stage": name, "status": "done", "cached": standing}})
-        return kind.model_validate(result.model_dump() | {"path": str(directory)})
+        return result
 
     def champion(self, name: str, train: TrainResult) -> tuple[str, Input] | None:
         """Return the version that the trained bundle must beat, and its bundle."""

@@ -39,7 +39,14 @@ def expand_environment(text: str) -> str:
     return expanded
 
 
-Expanded = Annotated[str, AfterValidator(expand_environment)]
+def _expandable(text: str) -> str:
+    expand_environment(text)
+    return text
+
+
+Expandable = Annotated[str, AfterValidator(_expandable)]
+"""Text in which ${NAME} stands for an environment variable. It is checked here and replaced only where it is used, so
+that a secret in the variable reaches no request, log, parameter or registry."""
 
 
 def _or_text(schema: dict[str, Any]) -> None:
@@ -72,7 +79,7 @@ class Named(Document):
 class Source(Document):
     """Files with rows, and how they are read."""
 
-    path: Expanded
+    path: Expandable
     """A file, a folder, a glob or an fsspec URL; ${NAME} is replaced by that environment variable.
     A relative path counts from the spec's own folder."""
     format: Literal["csv", "parquet", "json", "arrow"] | None = None
@@ -81,6 +88,11 @@ class Source(Document):
     """What stands between two CSV fields."""
     encoding: str = "utf-8"
     """Encoding of CSV and JSON files."""
+
+    @property
+    def location(self) -> str:
+        """The path with environment variables in their places: to be opened, not to be shown."""
+        return expand_environment(self.path)
 
 
 class Data(Source):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.document import Document
 from schemas.errors import SpecError
-from schemas.spec import Spec
+from schemas.spec import Spec, expand_environment
 from schemas.yaml_text import Location, parse
 
 _PLAIN = {
@@ -45,8 +45,9 @@ def read_spec(path: str | Path, *, overrides: tuple[str, ...] = ()) -> Spec:
 
 
 def resolve_path(location: str, *, folder: Path) -> str:
-    """Return a data path as an absolute one, counted from `folder`; a URL stays as it is."""
-    if "://" in location:
+    """Return a data path as an absolute one, counted from `folder`; a URL stays as it is, and ${NAME} stands."""
+    expanded = expand_environment(location)
+    if "://" in expanded or Path(expanded).is_absolute():
         return location
     try:
         return str(folder.absolute() / Path(location).expanduser())

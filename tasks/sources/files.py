@@ -74,7 +74,7 @@ class File:
 def list_files(source: Source) -> list[File]:
     """Return the files that a source names, sorted by path; raises DataError when there are none or one is no file."""
     try:
-        system, path = fsspec.core.url_to_fs(source.path)
+        system, path = fsspec.core.url_to_fs(source.location)
     except (ImportError, ValueError) as error:
         raise SpecError(f"data.path {source.path} cannot be opened: {error}") from error
     if system.isdir(path):

@@ -277,9 +277,18 @@ def test_wrong_override_is_named(spec_file, override, said):
     assert said in message(spec_file(), override)
 
 
-def test_environment_variable_is_expanded_in_the_data_path(spec_file, monkeypatch):
-    monkeypatch.setenv("PENGUIN_BUCKET", "s3://birds")
-    assert read_spec(spec_file("penguins.csv", "${PENGUIN_BUCKET}/*.parquet")).data.path == "s3://birds/*.parquet"
+def test_environment_variable_is_expanded_in_the_data_path_when_it_is_opened(spec_file, monkeypatch):
+    """BAD_INPUTS 58: what stands in the variable is in no document."""
+    monkeypatch.setenv("PENGUIN_BUCKET", "s3://birds:secret@nest")
+    data = read_spec(spec_file("penguins.csv", "${PENGUIN_BUCKET}/*.parquet")).data
+    assert data.location == "s3://birds:secret@nest/*.parquet"
+    assert "secret" not in data.to_json()
+
+
+def test_a_relative_path_in_a_variable_counts_from_the_folder_of_the_spec(spec_file, monkeypatch):
+    monkeypatch.setenv("SEASON", "2026")
+    path = spec_file("penguins.csv", "${SEASON}/penguins.csv")
+    assert read_spec(path).data.location == str(path.parent / "2026" / "penguins.csv")
 
 
 def test_environment_variable_is_expanded_nowhere_else(spec_file, monkeypatch):
