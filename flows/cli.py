@@ -35,7 +35,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
         app()
-    except EvermodelError as error:
+    except (EvermodelError, StoppedError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 

@@ -31,7 +31,11 @@ class TrainingError(EvermodelError):
     exit_code = 5
 
 
-class StoppedError(EvermodelError):
-    """The run was asked to stop (SIGTERM)."""
+class StoppedError(BaseException):
+    """The run was asked to stop (SIGTERM).
+
+    No Exception, as KeyboardInterrupt is none: it is raised wherever the signal comes, and logging, for one, swallows
+    every Exception that is raised while it writes.
+    """
 
     exit_code = 143

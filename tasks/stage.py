@@ -218,7 +218,7 @@ def main(request_type: type[D], run: Callable[[D], Document]) -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, _stop)
         result = run(request_type.load(path))
-    except EvermodelError as error:
+    except (EvermodelError, StoppedError) as error:
         log.error("%s: %s", type(error).__name__, error)
         sys.exit(error.exit_code)
     print(result.to_json(), end="")

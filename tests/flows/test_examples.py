@@ -58,8 +58,8 @@ def features(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
 def test_multioutput_regression_has_figures_for_each_output(run: Run) -> None:
     """R2: linnerud, twenty rows."""
     metrics = run("linnerud")["metrics"]["test"]
-    assert {"r2", "r2[Weight]", "r2[Waist]", "r2[Pulse]"} <= metrics.keys()
-    assert np.mean([metrics[f"root_mean_squared_error[{name}]"] for name in ("Weight", "Waist", "Pulse")]) < 40
+    assert {"r2", "r2[weight]", "r2[waist]", "r2[pulse]"} <= metrics.keys()
+    assert np.mean([metrics[f"root_mean_squared_error[{name}]"] for name in ("weight", "waist", "pulse")]) < 40
 
 
 def test_binary_reaches_the_quality_that_the_data_allows(run: Run) -> None:
