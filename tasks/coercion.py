@@ -34,6 +34,9 @@ NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INTEGER = r"^[+-]?\d+$"
 _LONG = 1e15
 _AWARE = r":\d{2}(\.\d+)?\s*(Z|z|[+-]\d{2}(:?\d{2})?)$"
+_FIRST, _LAST = (
+    pa.scalar(int(at.astype(int)), TIMESTAMP) for at in np.array(["0001", "9999-12-31T23:59:59.999999"], "M8[us]")
+)
 _FINER = r"(:\d{2}\.\d{6})\d+"
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -180,13 +183,7 @@ def to_times(values: pa.Array, *, pattern: str | None, name: str, nulls: Sequenc
         for form in (pa.timestamp("us"), TIMESTAMP):  # nearly always all are of one of these
             with contextlib.suppress(pa.ArrowInvalid):
                 return _stamps(texts.cast(form), name)
-    zoned = pc.match_substring_regex(texts, _AWARE)
-    some, every = pc.any(zoned).as_py(), pc.all(zoned).as_py()
-    if some and not every:
-        raise ColumnError(
-            f"column {name!r} mixes times with and without a zone; write all of them one way", _mask(pc.invert(zoned))
-        )
-    return _read_times(texts, pattern, zoned=some)
+    return _read_times(texts, pattern, name)
 
 
 def _stamps(values: pa.Array, name: str) -> Coerced:
@@ -197,20 +194,31 @@ def _stamps(values: pa.Array, name: str) -> Coerced:
         times = values.cast(pa.timestamp("us", tz=zone), safe=not fine)
     except pa.ArrowInvalid as error:
         raise ColumnError(f"column {name!r} holds times outside the years that microseconds reach: {error}") from error
-    return Coerced(times.cast(TIMESTAMP), zoned=zoned)
+    times = times.cast(TIMESTAMP)
+    strange = _mask(pc.or_(pc.less(times, _FIRST), pc.greater(times, _LAST)))
+    if not strange.any():
+        return Coerced(times, zoned=zoned)
+    return Coerced(pc.if_else(pa.array(strange), None, times), ((strange, "is outside the years 1 to 9999"),), zoned)
 
 
-def _read_times(texts: pa.Array, pattern: str | None, *, zoned: bool | None) -> Coerced:
-    texts = pc.replace_substring_regex(texts, _FINER, r"\1")  # or pandas takes nanoseconds, and years 1677 to 2262 only
-    series = texts.to_pandas()
+def _read_times(texts: pa.Array, pattern: str | None, name: str) -> Coerced:
+    shorter = pc.replace_substring_regex(
+        texts, _FINER, r"\1"
+    )  # or pandas takes nanoseconds, and years 1677 to 2262 only
     try:
-        times = pd.to_datetime(series, format=pattern or "ISO8601", errors="coerce", utc=True).dt.as_unit("us")
+        times = pd.to_datetime(shorter.to_pandas(), format=pattern or "ISO8601", errors="coerce", utc=True)
     except ValueError as error:
         raise SpecError(f"format {pattern!r} is none of Python's strptime: {error}") from error
-    unread = times.isna().to_numpy() & series.notna().to_numpy()
+    read = times.notna().to_numpy()
+    zoned = _mask(pc.match_substring_regex(texts, _AWARE))
+    if (read & zoned).any() and (read & ~zoned).any():
+        raise ColumnError(
+            f"column {name!r} mixes times with and without a zone; write all of them one way", read & ~zoned
+        )
     reason = f"is no time of the form {pattern}" if pattern else "is no ISO 8601 date or time"
-    stamps = pa.array(times.dt.tz_localize(None).to_numpy(), pa.timestamp("us")).cast(TIMESTAMP)
-    return Coerced(stamps, ((unread, reason),), zoned=zoned)
+    unread = (_mask(pc.is_valid(texts)) & ~read, reason)
+    utc = pa.array(times.dt.tz_localize(None).dt.as_unit("us").to_numpy(), from_pandas=True).cast(TIMESTAMP)
+    return Coerced(utc, (unread,), zoned=bool(zoned[read].any()) if read.any() else None)
 
 
 def _datetime(values: pa.Array, column: DatetimeColumn, name: str, nulls: Sequence[str]) -> Coerced:

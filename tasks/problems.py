@@ -84,10 +84,18 @@ class Problems:
             rejections.add(f"{column} {reason}", [f"{place} {cases[0]}{value}", *cases[1:]], len(rows))
             said.append(pc.if_else(pa.array(mask[at]), f"{column} {reason}", None))
         reasons = pc.binary_join_element_wise(*said, "; ", null_handling="skip")
-        records = [json.dumps(row, default=str, ensure_ascii=False) for row in self._raw.take(pa.array(at)).to_pylist()]
+        raw = self._raw.take(pa.array(at))
+        columns = {name: _readable(raw.column(name)).to_pylist() for name in raw.column_names}
+        raw_rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+        records = [json.dumps(row, default=str, ensure_ascii=False) for row in raw_rows]
         return pa.table([pa.repeat(place, len(at)), pa.array(at + first_row), reasons, records], schema=REJECTED)
 
 
 def quoted(raw: pa.Table, column: str, row: int) -> str:
     """Return a raw value for a message, cut to 40 characters, behind a space."""
-    return f" {str(raw.column(column)[row].as_py())[:40]!r}"
+    return f" {str(_readable(raw.column(column).slice(row, 1))[0].as_py())[:40]!r}"
+
+
+def _readable(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return values that Python can hold: its times end with the year 9999."""
+    return values.cast(pa.string()) if pa.types.is_temporal(values.type) else values

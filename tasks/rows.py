@@ -294,6 +294,8 @@ def _plain_array(name: str, values: pa.Array) -> pa.Array:
         values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
+    if pa.types.is_duration(values.type) or pa.types.is_interval(values.type):
+        raise ColumnError(f"column {name!r} holds {values.type}, which no kind of column takes; write numbers")
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         try:
             return values.cast(pa.string())

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
@@ -38,20 +39,29 @@ class CsvReader:
         malformed: list[pa_csv.InvalidRow] = []
         rows, taken, ended = 0, 0, False
         with self._file.open() as handle:
-            for batch in self._parsed(handle, columns, malformed):
+            stream = _Followed(utf8_stream(handle, self._source.encoding), self._last_line)
+            for batch in self._parsed(stream, columns, malformed):
                 ended = batch.num_rows > 0 and batch.column(0)[-1].as_py() == self._mark
                 table = pa.Table.from_batches([batch.slice(0, batch.num_rows - ended)])
                 found, taken = malformed[taken:], len(malformed)
-                yield Batch(table, [self._malformed(row) for row in found])
+                yield Batch(table, [*map(_malformed, found)])
                 rows += table.num_rows
-        rest = [self._malformed(row) for row in malformed[taken:]]
+        records = self._header_lines + rows + len(malformed)
         if not ended:
-            raise self._open_quote(self._header_lines + rows + len(malformed))
-        self._refuse_cut_off(malformed, rows)
-        if rest:
+            raise DataError(f"{self._file.path}: line {records}: a quote is opened and never closed")
+        if stream.lines > records:  # values of several lines, or blank lines
+            self._refuse_stray_quotes()
+        self._refuse_cut_off(malformed, records)
+        if rest := [*map(_malformed, malformed[taken:])]:
             yield Batch(pa.table({name: pa.array([], pa.string()) for name in columns}), rest)
 
-    def _parsed(self, handle: Any, columns: list[str], malformed: list[pa_csv.InvalidRow]) -> Iterator[pa.RecordBatch]:
+    @property
+    def _last_line(self) -> bytes:
+        return f"\n{self._source.delimiter.join([self._mark] * len(self.names))}\n".encode()
+
+    def _parsed(
+        self, stream: "_Followed", columns: list[str], malformed: list[pa_csv.InvalidRow]
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows that parse, and behind them one of nothing but the mark, unless an open quote swallows it."""
 
         def remember(row: pa_csv.InvalidRow) -> str:
@@ -70,8 +80,6 @@ class CsvReader:
         convert = pa_csv.ConvertOptions(
             column_types=dict.fromkeys(self.names, pa.string()), include_columns=columns, strings_can_be_null=False
         )
-        last = self._source.delimiter.join([self._mark] * len(self.names))
-        stream = _Followed(utf8_stream(handle, self._source.encoding), f"\n{last}\n".encode())
         try:
             yield from pa_csv.open_csv(stream, read, parse, convert)
         except pa.ArrowInvalid as error:
@@ -81,31 +89,42 @@ class CsvReader:
             if "Empty CSV" not in str(error):
                 raise
 
-    def _malformed(self, row: pa_csv.InvalidRow) -> Malformed:
-        text = row.text if isinstance(row.text, str) else row.text.decode(errors="replace")
-        if text.count('"') % 2:
-            raise self._open_quote(row.number, f": {text.partition(self._mark)[0][:80]!r}")
-        return Malformed(
-            row.number, f"line {row.number} has {row.actual_columns} fields, not {row.expected_columns}", text
-        )
+    def _refuse_stray_quotes(self) -> None:
+        """Look more closely than Arrow does: a quote that its line leaves open may be closed by one further down."""
+        csv.field_size_limit(BLOCK_BYTES)
+        line = 0
+        with self._file.open() as handle:
+            text = io.TextIOWrapper(handle, encoding=self._source.encoding, newline="")
+            rows = csv.reader(text, delimiter=self._source.delimiter, strict=True)
+            try:
+                for _ in rows:
+                    line = rows.line_num
+            except csv.Error as error:
+                said = f"a quote is opened and not closed, or stands within a quoted value ({error})"
+                raise DataError(
+                    f"{self._file.path}: line {line + 1}: {said}; write quotes within a value twice"
+                ) from error
 
-    def _open_quote(self, line: int, text: str = "") -> DataError:
-        return DataError(f"{self._file.path}: line {line}: a quote is opened and never closed{text}")
-
-    def _refuse_cut_off(self, malformed: list[pa_csv.InvalidRow], rows: int) -> None:
+    def _refuse_cut_off(self, malformed: list[pa_csv.InvalidRow], records: int) -> None:
         last = malformed[-1] if malformed else None
-        if last and last.number == self._header_lines + rows + len(malformed) and last.actual_columns < len(self.names):
+        if last and last.number == records and last.actual_columns < len(self.names):
             raise DataError(
                 f"{self._file.path}: the last line, {last.number}, has {last.actual_columns} fields, not "
                 f"{last.expected_columns}: the file is cut off; write it anew"
             )
 
 
+def _malformed(row: pa_csv.InvalidRow) -> Malformed:
+    text = row.text if isinstance(row.text, str) else row.text.decode(errors="replace")
+    return Malformed(row.number, f"line {row.number} has {row.actual_columns} fields, not {row.expected_columns}", text)
+
+
 class _Followed(io.RawIOBase):
-    """A stream with more bytes behind its end."""
+    """A stream with more bytes behind its end; it counts its own lines."""
 
     def __init__(self, stream: Any, more: bytes) -> None:
         self._stream, self._more = stream, io.BytesIO(more)
+        self.lines = 0
 
     def readable(self) -> bool:
         return True
@@ -114,4 +133,5 @@ class _Followed(io.RawIOBase):
         found = bytearray()
         while len(found) < size and (part := self._stream.read(size - len(found))):
             found += part
-        return bytes(found + self._more.read(size - len(found)))
+        self.lines += int(np.count_nonzero(np.frombuffer(found, np.uint8) == ord("\n")))
+        return bytes(found) + self._more.read(size - len(found))

@@ -61,7 +61,7 @@ class JsonReader:
             times = [name for name in table.column_names if pa.types.is_timestamp(table.column(name).type)]
             if times:  # Arrow takes text for times and loses its zone
                 self._text |= {*times}
-                table = self._table(block)
+                table = self._table(block).select(table.column_names)
             if all(map(_is_plain, table.columns)):
                 return Batch(table)
         return self._parsed_by_line(block, first)
@@ -70,7 +70,9 @@ class JsonReader:
         return pa_json.read_json(
             io.BytesIO(block),
             read_options=pa_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
-            parse_options=pa_json.ParseOptions(explicit_schema=pa.schema([(name, pa.string()) for name in self._text])),
+            parse_options=pa_json.ParseOptions(
+                explicit_schema=pa.schema([(name, pa.string()) for name in sorted(self._text)])
+            ),
         )
 
     def _parsed_by_line(self, block: bytes, first: int) -> Batch:

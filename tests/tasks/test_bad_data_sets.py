@@ -59,8 +59,10 @@ def test_31_zone_of_a_parquet_file_counts_and_so_does_that_of_the_split(tmp_path
     assert "b.parquet: column 't' mixes" in refused(ingest_request(tmp_path / "*.parquet", split=split))
 
 
-def test_31_aware_times_are_stored_in_utc(ingest_request, ingested):
-    _, rows, _ = ingested(ingest_request(with_times([AWARE, "2024-01-31 10:00Z", "2024-07-01T00:30:00-0330"]), **TIME))
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_31_aware_times_are_stored_in_utc(ingest_request, ingested, ending):
+    times = with_times([AWARE, "2024-01-31 10:00Z", "2024-07-01T00:30:00-0330"])
+    _, rows, _ = ingested(ingest_request(times, name=f"a.{ending}", **TIME))
     said = [time.isoformat() for time in rows.column("t").to_pylist()[:3]]
     assert said == ["2024-01-31T08:00:00+00:00", "2024-01-31T10:00:00+00:00", "2024-07-01T04:00:00+00:00"]
 

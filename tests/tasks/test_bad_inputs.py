@@ -62,6 +62,12 @@ def parquet(**columns) -> bytes:
         pytest.param(
             "a.csv", b'x,y\n1,no\n"2,no\n' + GOOD[4:], "line 3: a quote is opened and never clos", id="12-first"
         ),
+        pytest.param(
+            "a.csv", b'x,y\n1,no\n2,"no\n3,"no"\n' + GOOD[4:], "line 3: a quote is opened and not cl", id="12-next"
+        ),
+        pytest.param(
+            "a.csv", b'x,y\n1,"no\n2\n3,no"\n4,"no\n"5,no\n', "line 5: a quote is opened", id="12-after-lines"
+        ),
         pytest.param("a.csv", b'x,"y\n1,no\n', "a.csv: line 1: the header cannot be read", id="12-header"),
         pytest.param(
             "a.csv", b'x,y\n1,"' + b"no\n" * 7_000_000, "a row is longer than 8 MiB: is a quote", id="12-long"
@@ -96,6 +102,7 @@ def test_broken_file_is_refused(ingest_request, refused, name, content, said):
         pytest.param(GOOD.rstrip(), {}, id="no-last-newline"),
         pytest.param(GOOD.replace(b"no", b'"n""o\n"'), {}, id="quotes-and-newlines"),
         pytest.param(GOOD.replace(b"no", b'5" pipe'), {}, id="12-stray-quotes"),
+        pytest.param(GOOD.replace(b"no", b'"a ""line"",\nof, two"'), {}, id="12-quotes-and-lines-in-a-value"),
     ],
 )
 def test_unusual_file_is_read(ingest_request, ingested, content, keys):
@@ -119,6 +126,11 @@ def test_5_exotic_name_is_taken_and_is_never_a_path(ingest_request, ingested, fr
 def test_10_one_row_too_long_is_quarantined_with_its_line(ingest_request, ingested):
     result, _, reasons = ingested(ingest_request(GOOD + GOOD[4:] + b"7,no,no\n" + GOOD[4:]))
     assert result.rows.accepted == 180
+    assert reasons == ["line 122 has 3 fields, not 2"]
+
+
+def test_10_stray_quote_in_a_row_too_long_is_no_open_quote(ingest_request, ingested):
+    _, _, reasons = ingested(ingest_request(GOOD + GOOD[4:] + b'7,5" no,no\n' + GOOD[4:]))
     assert reasons == ["line 122 has 3 fields, not 2"]
 
 
