@@ -31,7 +31,7 @@ from schemas.stages import (
     TrainRequest,
     TrainResult,
 )
-from tasks import bundle, stage
+from tasks import evaluate, stage
 from tasks.registry import Registry
 
 log = logging.getLogger("evermodel.flow")
@@ -93,21 +93,21 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False)
     ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace))
     encode = chain.run(EncodeResult, EncodeRequest(workspace=workspace, ingest=ingest.as_input))
     train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode))
-    champion = chain.champion(spec.name, train)
-    known: Any = {"workspace": workspace, "ingest": ingest, "train": train, "champion": champion}
-    evaluate = chain.run(EvaluateResult, evaluate_request(spec, **known))
-    register = chain.run(RegisterResult, register_request(spec, **known, evaluate=evaluate))
+    known: Any = {"workspace": workspace, "ingest": ingest, "train": train}
+    known |= {"champion": chain.champion(evaluate_request(spec, **known, champion=None))}
+    evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known))
+    register = chain.run(RegisterResult, register_request(spec, **known, evaluate=evaluated))
     return RunResult(
         run_key=register.run_key,
         stages=chain.stages,
         rows=RunRows.of(ingest.rows),
-        metrics=evaluate.metrics,
-        champion_metrics=evaluate.champion_metrics,
+        metrics=evaluated.metrics,
+        champion_metrics=evaluated.champion_metrics,
         warnings=[*ingest.warnings, *encode.warnings],
         model=ModelVersion(
             name=register.name, version=register.version, promoted=register.promoted, reason=register.reason
         ),
-        report=str(Path(evaluate.path) / "report.html"),
+        report=str(Path(evaluated.path) / "report.html"),
     )
 
 
@@ -139,7 +139,7 @@ class _Chain:
         log.info("%s: %s", name, said, extra={"event": {"stage": name, "status": "done", "cached": standing}})
         return result
 
-    def champion(self, name: str, train: TrainResult) -> tuple[str, Input] | None:
+    def champion(self, request: EvaluateRequest) -> tuple[str, Input] | None:
         """Return the version that the trained bundle must beat, and its bundle."""
-        version = self._registry.incumbent(name, bundle.digest(Path(train.path) / "bundle"))
+        version = self._registry.incumbent(request.name, evaluate.question(request))
         return (version.version, self._registry.bundle(version)) if version else None

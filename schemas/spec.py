@@ -196,7 +196,7 @@ class ColumnSplit(Document):
 
     by: Literal["column"] = "column"
     column: str
-    """The column with the names of the splits. A row with another value in it is rejected."""
+    """The column with the names of the splits. Another value in it stops the run."""
     train: tuple[str, ...] = ("train",)
     """Values that mean training."""
     validation: tuple[str, ...] = ("validation",)

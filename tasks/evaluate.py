@@ -19,6 +19,11 @@ def run_key(request: EvaluateRequest) -> str:
     return stage.run_key("evaluate", request, version=VERSION)
 
 
+def question(request: EvaluateRequest) -> str:
+    """Return the run key that the request would have without a champion: what is asked, whoever has to be beaten."""
+    return run_key(request.model_copy(update={"champion": None, "champion_version": None}))
+
+
 def run(request: EvaluateRequest) -> EvaluateResult:
     """Score all splits, compare with the champion on the test rows, and publish metrics, plots and a report.
 

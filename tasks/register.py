@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.contract import Contract
 from schemas.errors import ResourceError
-from schemas.stages import EvaluateResult, IngestResult, RegisterRequest, RegisterResult, TrainResult
-from tasks import bundle, registry, stage
+from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, RegisterRequest, RegisterResult, TrainResult
+from tasks import bundle, evaluate, registry, stage
 from tasks.registry import CHALLENGER, CHAMPION, Registry, Version
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Versio
     from mlflow.exceptions import MlflowException
 
     trained, train = stage.opened(TrainResult, request.train)
+    asked = EvaluateRequest.load(Path(request.evaluate.path) / "request.json")
     client = store.client
     run_id = _logged_run(request, store, out)
     try:
@@ -109,6 +110,7 @@ def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Versio
         registry.RUN_KEY: run_key(request),
         registry.TRAIN_KEY: train.run_key,
         registry.BUNDLE: bundle.digest(trained / "bundle"),
+        registry.QUESTION: evaluate.question(asked),
         registry.COMPARED_WITH: request.champion_version or "",
     }
     source = f"{client.get_run(run_id).info.artifact_uri}/model"

@@ -22,6 +22,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 RUN_KEY = "evermodel.run_key"
 TRAIN_KEY = "evermodel.train_key"
 BUNDLE = "evermodel.bundle"
+QUESTION = "evermodel.question"
 COMPARED_WITH = "evermodel.compared_with"
 REASON = "evermodel.reason"
 PREVIOUS = "evermodel.previous_champion"
@@ -123,15 +124,15 @@ class Registry:
             f"model {name!r} has no version or alias {wanted!r}; versions are 1 to {versions[0].version}"
         )
 
-    def incumbent(self, name: str, challenger_digest: str) -> Version | None:
-        """Return the version that a bundle must beat.
+    def incumbent(self, name: str, question: str) -> Version | None:
+        """Return the version that must be beaten.
 
-        That is the champion; for a bundle that is registered already, the one that it was compared with then, so that
-        a rerun asks the same question and finds its answer.
+        That is the champion; for a question (`tasks.evaluate.question`) that was asked before, the champion of then, so
+        that a rerun finds its answer.
         """
         versions = self.versions(name)
         for version in versions:
-            if version.bundle_digest == challenger_digest:
+            if version.tags.get(QUESTION) == question:
                 compared = version.tags.get(COMPARED_WITH)
                 return next((each for each in versions if each.version == compared), None)
         return next((each for each in versions if CHAMPION in each.aliases), None)

@@ -120,11 +120,16 @@ def _malformed(row: pa_csv.InvalidRow) -> Malformed:
 
 
 class _Followed(io.RawIOBase):
-    """A stream with more bytes behind its end; it counts its own lines."""
+    """A stream with more bytes behind its end."""
 
     def __init__(self, stream: Any, more: bytes) -> None:
         self._stream, self._more = stream, io.BytesIO(more)
-        self.lines = 0
+        self._newlines, self._end = 0, b"\n"
+
+    @property
+    def lines(self) -> int:
+        """How many lines the stream has of its own, as far as it was read."""
+        return self._newlines + (self._end != b"\n")
 
     def readable(self) -> bool:
         return True
@@ -133,5 +138,6 @@ class _Followed(io.RawIOBase):
         found = bytearray()
         while len(found) < size and (part := self._stream.read(size - len(found))):
             found += part
-        self.lines += int(np.count_nonzero(np.frombuffer(found, np.uint8) == ord("\n")))
+        self._newlines += int(np.count_nonzero(np.frombuffer(found, np.uint8) == ord("\n")))
+        self._end = bytes(found[-1:]) or self._end
         return bytes(found) + self._more.read(size - len(found))

@@ -13,7 +13,7 @@ import flows.retrain
 from flows import retrain
 from schemas.errors import DataError, ResourceError
 from schemas.run import RunResult
-from schemas.spec import Spec
+from schemas.spec import EarlyStopping, Spec
 from schemas.spec_file import read_spec
 from schemas.stages import STAGES
 from tasks.examples import write_example
@@ -107,6 +107,15 @@ def test_an_emptied_registry_is_filled_again(first: RunResult, spec: Spec, tmp_p
     assert again.model.promoted
 
 
+def test_a_key_that_changes_nothing_ends_where_the_output_is_the_same(
+    first: RunResult, spec: Spec, tmp_path: Path
+) -> None:
+    again = retrain(
+        changed(spec, "training", early_stopping=EarlyStopping(patience=21)), workspace=str(tmp_path / "ws")
+    )
+    assert cached(again) == ["ingest", "encode", "evaluate", "register"]
+
+
 def test_a_worse_model_is_registered_but_not_promoted(first: RunResult, spec: Spec, tmp_path: Path) -> None:
     worse = changed(spec, "training", epochs=1, optimizer=spec.training.optimizer.model_copy(update={"name": "sgd"}))
     result = retrain(worse, workspace=str(tmp_path / "ws"))
@@ -115,6 +124,15 @@ def test_a_worse_model_is_registered_but_not_promoted(first: RunResult, spec: Sp
     registry = Registry(workspace=tmp_path / "ws")
     assert registry.find("breast-cancer", "champion").version == "1"
     assert registry.find("breast-cancer", "challenger").version == "2"
+
+
+def test_an_equal_model_is_compared_with_the_champion_and_not_promoted(
+    first: RunResult, spec: Spec, tmp_path: Path
+) -> None:
+    result = retrain(changed(spec, "evaluation", metric="accuracy"), workspace=str(tmp_path / "ws"))
+    assert (result.model.version, result.model.promoted) == ("2", False)
+    assert result.champion_metrics == result.metrics["test"]
+    assert "against the champion's" in result.model.reason
 
 
 def test_a_better_model_replaces_the_champion_and_rollback_brings_it_back(spec: Spec, tmp_path: Path) -> None:

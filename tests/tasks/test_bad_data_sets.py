@@ -82,6 +82,14 @@ def test_32_times_that_microseconds_do_not_reach_are_refused(tmp_path, ingest_re
     assert "column 't' holds times outside the years" in refused(ingest_request(tmp_path / "a.parquet", **TIME))
 
 
+def test_32_times_after_the_year_9999_are_set_aside(tmp_path, ingest_request, ingested):
+    times = pa.array([*range(59), 4 * 10**17], pa.timestamp("us"))
+    pq.write_table(pa.table({"t": times, "x": range(60), "y": ["no", "yes"] * 30}), tmp_path / "a.parquet")
+    result, _, reasons = ingested(ingest_request(tmp_path / "a.parquet", data={"maximum_rejected": 0.1}, **TIME))
+    assert reasons == ["t is outside the years 1 to 9999"]
+    assert "(1: a.parquet row 59 '14645-" in result.warnings[-1]
+
+
 def test_33_second_row_of_a_key_is_set_aside_over_files(tmp_path, ingest_request, ingested, frame):
     again = frame.iloc[:1].assign(x=100.0)
     folder = written(tmp_path / "data", a=frame, b=again, c=frame.iloc[[199]])

@@ -68,6 +68,7 @@ def parquet(**columns) -> bytes:
         pytest.param(
             "a.csv", b'x,y\n1,"no\n2\n3,no"\n4,"no\n"5,no\n', "line 5: a quote is opened", id="12-after-lines"
         ),
+        pytest.param("a.csv", GOOD + b'3,no\n",4\n"x","no"', "line 63: a quote is opened", id="12-at-the-end"),
         pytest.param("a.csv", b'x,"y\n1,no\n', "a.csv: line 1: the header cannot be read", id="12-header"),
         pytest.param(
             "a.csv", b'x,y\n1,"' + b"no\n" * 7_000_000, "a row is longer than 8 MiB: is a quote", id="12-long"

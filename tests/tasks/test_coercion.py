@@ -146,6 +146,11 @@ def test_time_with_a_zone_is_brought_to_utc(text):
     assert coerced([text, "2024-01-31 10:00:00.000000000Z"], DatetimeColumn)[0] == [MORNING, MORNING]
 
 
+def test_odd_text_among_times_with_a_zone_is_no_time_without_one():
+    times, reasons = coerced(["2024-01-31T10:00:00Z", "soon", ""], DatetimeColumn)
+    assert (times, reasons) == ([MORNING, None, None], [None, "is no ISO 8601 date or time", None])
+
+
 def test_times_of_parquet_keep_their_instant():
     instants = [
         pa.array([1706695200], pa.timestamp("s")),
