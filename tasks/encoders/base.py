@@ -41,6 +41,22 @@ class Fitted(Document, ABC):
         return 0
 
 
+class Marked(Fitted, ABC):
+    """A fitted encoder with one number a value, and a second where missing values are marked."""
+
+    indicator: bool
+    """Whether a second output says 1 where the value is missing."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The column, and where it is missing."""
+        return (self.name, f"{self.name}=missing") if self.indicator else (self.name,)
+
+    def marked(self, encoded: Floats, values: pa.Array) -> Floats:
+        """Return encoded values of shape (n,) as a column, (n, 1), with the mark of missing ones beside it, (n, 2)."""
+        return np.column_stack([encoded, missing(values)] if self.indicator else [encoded])
+
+
 class Fitter(ABC):
     """Collects statistics of one column from batches of training rows."""
 

@@ -6,25 +6,18 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.columns import BooleanColumn
-from tasks.encoders.base import Array, Fitted, Fitter, Floats, missing
+from tasks.encoders.base import Array, Fitter, Floats, Marked
 
 
-class BooleanEncoder(Fitted):
+class BooleanEncoder(Marked):
     """1 for true, 0 for false and for missing, which is marked."""
 
     kind: Literal["boolean"] = "boolean"
-    indicator: bool
-    """Whether a second output says 1 where the value is missing."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The column, and where it is missing."""
-        return (self.name, f"{self.name}=missing") if self.indicator else (self.name,)
 
     def transform(self, values: pa.Array) -> Floats:
         """Return float32 of shape (n, 1), or (n, 2) with the indicator."""
         true = values.fill_null(False).to_numpy(zero_copy_only=False).astype(np.float32)
-        return np.column_stack([true, missing(values)] if self.indicator else [true])
+        return self.marked(true, values)
 
 
 class BooleanFitter(Fitter):

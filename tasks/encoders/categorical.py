@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import CategoricalColumn, EmbeddingColumn, OneHotColumn, OrdinalColumn
-from tasks.encoders.base import Array, Fitted, Fitter, Floats, missing
+from tasks.encoders.base import Array, Fitted, Fitter, Floats, Marked
 from tasks.moments import Moments
 
 
@@ -32,7 +32,7 @@ class _CategoryEncoder(Fitted):
         return int((self.codes(values) == -1).sum())
 
 
-class OrdinalEncoder(_CategoryEncoder):
+class OrdinalEncoder(_CategoryEncoder, Marked):
     """The position in the order of categories; -1 for an unknown one, and for a missing one, which is marked."""
 
     kind: Literal["ordinal"] = "ordinal"
@@ -40,19 +40,12 @@ class OrdinalEncoder(_CategoryEncoder):
     """What is subtracted from the position."""
     scale: float
     """What it is divided by."""
-    indicator: bool
-    """Whether a second output says 1 where the value is missing."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The column, and where it is missing."""
-        return (self.name, f"{self.name}=missing") if self.indicator else (self.name,)
 
     def transform(self, values: pa.Array) -> Floats:
         """Return float32 of shape (n, 1), or (n, 2) with the indicator."""
         positions = np.maximum(self.codes(values), -1)
         scaled = ((positions - self.center) / self.scale).astype(np.float32)
-        return np.column_stack([scaled, missing(values)] if self.indicator else [scaled])
+        return self.marked(scaled, values)
 
     def inverse(self, encoded: Floats) -> list[str | None]:
         """Return the category of each row; None for an unknown or missing one."""

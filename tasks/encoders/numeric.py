@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.columns import NumericColumn
-from tasks.encoders.base import Array, Fitted, Fitter, Floats, floats, missing
+from tasks.encoders.base import Array, Fitter, Floats, Marked, floats
 from tasks.moments import Moments
 
 
-class NumericEncoder(Fitted):
+class NumericEncoder(Marked):
     """(x - center) / scale, after the logarithm if that is asked for."""
 
     kind: Literal["numeric"] = "numeric"
@@ -23,13 +23,6 @@ class NumericEncoder(Fitted):
     """What is subtracted."""
     scale: float
     """What is divided by."""
-    indicator: bool
-    """Whether a second output says 1 where x is missing."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The column, and where it is missing."""
-        return (self.name, f"{self.name}=missing") if self.indicator else (self.name,)
 
     def transform(self, values: pa.Array) -> Floats:
         """Return float32 of shape (n, 1), or (n, 2) with the indicator."""
@@ -37,8 +30,7 @@ class NumericEncoder(Fitted):
         numbers = np.where(np.isnan(numbers), self.fill, numbers)
         with np.errstate(over="ignore"):
             scaled = ((_log(numbers) if self.log else numbers) - self.center) / self.scale
-            columns = [scaled.astype(np.float32)]
-        return np.column_stack([*columns, missing(values)] if self.indicator else columns)
+            return self.marked(scaled.astype(np.float32), values)
 
     def inverse(self, encoded: Floats) -> Array:
         """Return the numbers, float64 of shape (n,), that the first output stands for."""
