@@ -1,16 +1,16 @@
 # `make` lists the targets. All of them work in .venv, which `make setup` builds.
 
-EXTRAS := tabular train-cpu train-gpu evaluate register flow
+EXTRAS := tabular train-cpu train-gpu evaluate register flow pool pool-gpu
 READY := .venv/.ready
 UV := PATH="$$PATH:$(CURDIR)/.venv/bin" uv
-COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header
 
 # .venv holds bytecode, and what runs from here shall use it and write its own.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format docs lock bench clean
+.PHONY: help setup demo test test-fast check format docs lock images bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,9 +47,14 @@ docs: setup ## regenerate docs/spec.md
 	.venv/bin/python -m schemas.spec_docs
 
 lock: setup ## regenerate requirements/ from pyproject.toml; LOCK_FLAGS=--upgrade takes newer versions
-	$(COMPILE) --extra dev $(LOCK_FLAGS) --output-file requirements/dev.txt >/dev/null
-	set -e; for extra in $(EXTRAS); do rm -f requirements/$$extra.txt; $(COMPILE) --extra $$extra \
+	$(COMPILE) pyproject.toml --extra dev $(LOCK_FLAGS) --output-file requirements/dev.txt >/dev/null
+	@rm -f requirements/installer.txt
+	echo uv | $(COMPILE) - --constraints requirements/dev.txt --output-file requirements/installer.txt >/dev/null
+	set -e; for extra in $(EXTRAS); do rm -f requirements/$$extra.txt; $(COMPILE) pyproject.toml --extra $$extra \
 		--constraints requirements/dev.txt --output-file requirements/$$extra.txt >/dev/null; done
+
+images: setup ## build the images of the stages; IMAGE_FLAGS="--gpu" builds those for GPUs, too
+	.venv/bin/evermodel images build $(IMAGE_FLAGS)
 
 bench: setup ## measure speed and memory
 	.venv/bin/python -m benchmarks.run

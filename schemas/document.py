@@ -30,6 +30,12 @@ class Document(BaseModel):
         return self.model_dump_json(indent=2) + "\n"
 
 
+def or_text(schema: dict[str, Any]) -> None:
+    """Say in a model's JSON Schema that a text alone will do (as pydantic's `json_schema_extra`)."""
+    mapping = {key: schema.pop(key) for key in list(schema)}
+    schema |= {"anyOf": [{"type": "string"}, mapping], "description": mapping.pop("description")}
+
+
 def _first(error: ValidationError) -> str:
     problem = error.errors()[0]
     return f"{'.'.join(map(str, problem['loc'])) or 'document'}: {problem['msg']}"

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
 
 from schemas.columns import Column
-from schemas.document import Document
+from schemas.document import Document, or_text
+from schemas.runners import Runners
 
 Problem = Literal["regression", "multioutput_regression", "binary", "multilabel", "multiclass"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -49,18 +50,13 @@ Expandable = Annotated[str, AfterValidator(_expandable)]
 that a secret in the variable reaches no request, log, parameter or registry."""
 
 
-def _or_text(schema: dict[str, Any]) -> None:
-    mapping = {key: schema.pop(key) for key in list(schema)}
-    schema |= {"anyOf": [{"type": "string"}, mapping], "description": mapping.pop("description")}
-
-
 class Named(Document):
     """Something that Keras knows by name, with its own arguments beside the name: `{name: adam, beta_1: 0.8}`.
 
     A text alone is the name.
     """
 
-    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True, json_schema_extra=_or_text)
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True, json_schema_extra=or_text)
 
     name: str
     """The Keras class name or its snake-case form."""
@@ -304,6 +300,8 @@ class Spec(Document):
     """How it learns."""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     """How it is judged."""
+    runner: Runners = Field(default_factory=Runners)
+    """Where the stages run."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -153,8 +153,8 @@ class _Reference:
 
     def _default(self, field: dict[str, Any]) -> str:
         value = field.get("default")
-        if not isinstance(value, dict):
-            return "" if value is None else _code(value)
+        if not isinstance(value, dict) or not value:
+            return "" if value is None or value == {} else _code(value)
         tag = field.get("discriminator", {}).get("propertyName")
         if tag:
             return f"`{{{tag}: {value[tag]}}}`"
@@ -172,6 +172,8 @@ class _Reference:
                 return ", ".join(map(_code, values))
             case {"type": "array"}:
                 return f"list of {'one or more: ' if schema.get('minItems') else ''}{self._type(schema['items'])}"
+            case {"type": "object", "additionalProperties": True}:
+                return "mapping"
             case {"type": "object"}:
                 return f"mapping of name to {self._type(schema['additionalProperties'])}"
             case {"type": kind}:

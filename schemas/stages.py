@@ -6,10 +6,9 @@ from pydantic import Field
 
 from schemas.contract import Contract
 from schemas.document import Document, digest
+from schemas.runners import STAGES as STAGES
+from schemas.runners import StageName as StageName
 from schemas.spec import Evaluation, Fraction, Mlp, Name, Source, Split, Training
-
-StageName = Literal["ingest", "encode", "train", "evaluate", "register"]
-STAGES: tuple[StageName, ...] = ("ingest", "encode", "train", "evaluate", "register")
 
 Values = dict[str, float | None]
 """Metric values by name; null where a metric has no value, such as an AUC over one class."""
