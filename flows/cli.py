@@ -100,13 +100,16 @@ def run(
     spec: SpecPath,
     overrides: Overrides = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    runner: Annotated[
+        str | None, typer.Option(help="Where every stage runs, whatever the spec says: inline or docker.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run every stage anew.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Retrain: ingest, encode, train, evaluate and register. What stands already is used again."""
     from schemas.spec_file import read_spec
 
-    parsed = read_spec(spec, overrides=tuple(overrides or ()))
+    parsed = read_spec(spec, overrides=(*(overrides or ()), *([f"runner={runner}"] if runner else [])))
     _quiet_prefect()
     from flows import display, retrain
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ def build(targets: Sequence[str], *, options: Sequence[str] = (), inventories: P
         SOURCES: sources(),
         "org.opencontainers.image.version": __version__,
         "org.opencontainers.image.revision": _git("rev-parse", "HEAD"),
-        "org.opencontainers.image.source": _git("config", "--get", "remote.origin.url"),
+        "org.opencontainers.image.source": _without_password(_git("config", "--get", "remote.origin.url")),
     }
     settings = [option for key, value in labels.items() if value for option in ("--label", f"{key}={value}")]
     settings += ["--build-arg", f"PYTHON_IMAGE={base}"] if base else []
@@ -82,14 +83,16 @@ def _docker(command: Sequence[str], failure: str) -> str:
     """Run a docker command, its messages on standard error; return what it prints."""
     to_terminal = command[1] in ("build", "push")
     try:
-        done = subprocess.run(
-            command, cwd=_ROOT, check=False, text=True, stdout=2 if to_terminal else subprocess.PIPE
-        )
+        done = subprocess.run(command, cwd=_ROOT, check=False, text=True, stdout=2 if to_terminal else subprocess.PIPE)
     except OSError as error:
         raise ResourceError(f"{failure}: no docker command on PATH; install Docker") from error
     if done.returncode:
         raise ResourceError(f"{failure} (exit code {done.returncode}); docker's own message stands above")
     return done.stdout or ""
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url)
 
 
 def _git(*arguments: str) -> str:

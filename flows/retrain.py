@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 from prefect import Task, flow
 from prefect.context import TaskRunContext
 
+from flows import runners
 from flows.requests import evaluate_request, ingest_request, register_request, train_request
-from flows.runners import run_inline
 from schemas.errors import ResourceError
 from schemas.run import ModelVersion, RunResult, RunRows, StageRun
+from schemas.runners import STAGES, Docker, Inline, StageName, WorkPool
 from schemas.spec import Spec
 from schemas.stages import (
-    STAGES,
     EncodeRequest,
     EncodeResult,
     EvaluateRequest,
@@ -27,7 +27,6 @@ from schemas.stages import (
     RegisterResult,
     Request,
     Result,
-    StageName,
     TrainRequest,
     TrainResult,
 )
@@ -55,10 +54,10 @@ def _cache_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"{parameters['stage']}-{parameters['run_key']}"
 
 
-def _run(stage: StageName, request: Request, run_key: str) -> Result:
-    """Run one stage; `run_key` is what Prefect caches by."""
-    log.debug("%s: run key %s", stage, run_key)
-    return run_inline(stage, request)
+def _run(stage: StageName, request: Request, run_key: str, runner: Inline | Docker | WorkPool, model: str) -> str:
+    """Run one stage; return its run key, which is what Prefect caches by."""
+    runners.run(stage, request, runner, model=model)
+    return run_key
 
 
 def _may_help(_task: Any, _run: Any, state: Any) -> bool:
@@ -66,7 +65,7 @@ def _may_help(_task: Any, _run: Any, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), ResourceError)
 
 
-def _task(name: StageName) -> Task[..., Result]:
+def _task(name: StageName) -> Task[..., str]:
     return Task(
         _run,
         name=name,
@@ -89,7 +88,7 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False)
 
     Raises the stage's own EvermodelError when one fails. With `force` every stage runs anew.
     """
-    chain = _Chain(workspace, force=force)
+    chain = _Chain(spec, workspace, force=force)
     ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace))
     encode = chain.run(EncodeResult, EncodeRequest(workspace=workspace, ingest=ingest.as_input))
     train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode))
@@ -114,8 +113,8 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False)
 class _Chain:
     """Runs one stage after the other as Prefect tasks, and keeps account of them."""
 
-    def __init__(self, workspace: str, *, force: bool) -> None:
-        self._workspace, self._force = Path(workspace).absolute(), force
+    def __init__(self, spec: Spec, workspace: str, *, force: bool) -> None:
+        self._spec, self._workspace, self._force = spec, Path(workspace).absolute(), force
         self._registry = Registry(workspace=self._workspace)
         self.stages: dict[str, StageRun] = {}
 
@@ -129,7 +128,8 @@ class _Chain:
         if self._force:
             stage.discard(directory)
         standing = stage.published(kind, directory) is not None and (name != "register" or module.stands(request))
-        _TASKS[name].with_options(refresh_cache=not standing)(name, request, run_key)
+        task = _TASKS[name].with_options(refresh_cache=not standing)
+        task(name, request, run_key, self._spec.runner.of(name), self._spec.name)
         result = stage.published(kind, directory)  # what stands there is the truth, not what Prefect remembers
         if result is None:
             raise ResourceError(f"{directory} was removed while the run went on; run again")

@@ -39,3 +39,9 @@ class StoppedError(BaseException):
     """
 
     exit_code = 143
+
+
+BY_EXIT_CODE: dict[int, type[EvermodelError]] = {
+    error.exit_code: error for error in (SpecError, DataError, ResourceError, TrainingError)
+}
+"""Which error a command meant that ended with one of these codes."""

@@ -1,5 +1,7 @@
-"""Where a stage runs: in the flow's own process, in a container, or on a work pool. A kind is one class here and one
-module of the same name in `flows/runners/`."""
+"""Where a stage runs: in the flow's own process, in a container, or on a work pool.
+
+A kind is one class here and one module of the same name in `flows/runners/`.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -34,12 +36,11 @@ class _Container(_Runner):
     cpus: float | None = Field(default=None, gt=0)
     """How many processors it may use; by default all."""
     gpu: Gpu | None = None
-    """The GPUs it gets: all, so many, or those of these ids. By default as many as training.device asks for, in train."""
+    """The GPUs it gets: all, so many, or those of these ids; by default those that training.device asks for."""
 
 
 class Docker(_Container):
-    """In a container of its own on this machine's Docker engine: read-only, without rights, and without a network unless
-    the stage needs one."""
+    """In a container of its own on this machine's Docker engine: read-only, without rights or a needless network."""
 
     kind: Literal["docker"] = "docker"
     """The kind of runner."""

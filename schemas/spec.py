@@ -26,6 +26,14 @@ class MisfitError(ValueError):
 REGRESSION: frozenset[Problem] = frozenset({"regression", "multioutput_regression"})
 
 
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def environment_names(text: str) -> list[str]:
+    """Return the environment variables that a text names as ${NAME}."""
+    return _VARIABLE.findall(text)
+
+
 def expand_environment(text: str) -> str:
     """Replace ${NAME} by the environment variable NAME; raises ValueError when it is not set or nothing is left."""
 
@@ -34,7 +42,7 @@ def expand_environment(text: str) -> str:
             raise ValueError(f"environment variable {match[1]} is not set")
         return os.environ[match[1]]
 
-    expanded = re.sub(r"\$\{(\w+)\}", value, text)
+    expanded = _VARIABLE.sub(value, text)
     if not expanded:
         raise ValueError("must not be empty")
     return expanded

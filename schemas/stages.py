@@ -6,8 +6,6 @@ from pydantic import Field
 
 from schemas.contract import Contract
 from schemas.document import Document, digest
-from schemas.runners import STAGES as STAGES
-from schemas.runners import StageName as StageName
 from schemas.spec import Evaluation, Fraction, Mlp, Name, Source, Split, Training
 
 Values = dict[str, float | None]

@@ -56,7 +56,11 @@ def pandera_schema(reference: str) -> pa.DataFrameSchema:
     return schema
 
 
+def allowed() -> list[str]:
+    """Return the modules and packages that the operator allows."""
+    return [entry.strip() for entry in os.environ.get(ALLOWED, "").split(",") if entry.strip()]
+
+
 def _refuse_stranger(reference: str, module_name: str) -> None:
-    allowed = [entry.strip() for entry in os.environ.get(ALLOWED, "").split(",") if entry.strip()]
-    if not any(module_name == entry or module_name.startswith(f"{entry}.") for entry in allowed):
+    if not any(module_name == entry or module_name.startswith(f"{entry}.") for entry in allowed()):
         raise SpecError(f"{reference}: module {module_name} is not allowed; the operator sets {ALLOWED}={module_name}")

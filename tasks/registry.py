@@ -54,7 +54,7 @@ class Registry:
         self._workspace = workspace.absolute()
         self._home = self._workspace / "mlflow"
         self.uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self._home / 'mlflow.db'}"
-        self._local = self.uri.startswith("sqlite:")
+        self.is_local = self.uri.startswith("sqlite:")
 
     @functools.cached_property
     def client(self) -> "MlflowClient":
@@ -65,19 +65,19 @@ class Registry:
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
         from mlflow import MlflowClient
 
-        if self._local:
+        if self.is_local:
             self._home.mkdir(parents=True, exist_ok=True)
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     @property
     def artifacts(self) -> str | None:
         """Where a new experiment keeps its files; None leaves it to the server."""
-        return (self._home / "artifacts").as_uri() if self._local else None
+        return (self._home / "artifacts").as_uri() if self.is_local else None
 
     @property
     def exists(self) -> bool:
         """Whether there is anything to ask: a local store is made by the first registration."""
-        return not self._local or Path(self.uri.removeprefix("sqlite:///")).exists()
+        return not self.is_local or Path(self.uri.removeprefix("sqlite:///")).exists()
 
     def names(self) -> list[str]:
         """Return the names of all registered models, sorted."""

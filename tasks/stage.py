@@ -154,6 +154,21 @@ def _sweep(remains: Path) -> None:
             os.close(lock)
 
 
+def is_held(directory: Path) -> bool:
+    """Say whether a living process works in a scratch directory."""
+    try:
+        lock = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def _scratch_name(parent: Path) -> Path:
     return parent / f"{_SCRATCH}{uuid.uuid4().hex[:12]}"
 

@@ -53,7 +53,7 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     import keras
     import tensorflow as tf
 
-    from tasks.networks import mlp
+    from tasks.networks import mlp, seeds
     from tasks.training import catalogue, loop
     from tasks.training.engine import Engine
 
@@ -65,7 +65,8 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     tf.config.experimental.enable_op_determinism()
     keras.utils.clear_session()
     keras.utils.set_random_seed(training.seed % 2**32)
-    network = mlp.build(request.network, encoder.slots, encoder.target)
+    with seeds.drawn_from(training.seed):
+        network = mlp.build(request.network, encoder.slots, encoder.target)
     loss = catalogue.loss(training.loss or Named(name=_DEFAULT_LOSS[contract.problem]))
     optimizer = catalogue.optimizer(training.optimizer)
     train, validation = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from schemas.run import RunResult
-from schemas.stages import STAGES
+from schemas.runners import STAGES
 from tasks.registry import Registry
 
 pytestmark = pytest.mark.slow

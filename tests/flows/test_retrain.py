@@ -13,9 +13,9 @@ import flows.retrain
 from flows import retrain
 from schemas.errors import DataError, ResourceError
 from schemas.run import RunResult
+from schemas.runners import STAGES
 from schemas.spec import EarlyStopping, Spec
 from schemas.spec_file import read_spec
-from schemas.stages import STAGES
 from tasks.examples import write_example
 from tasks.registry import Registry
 

@@ -1,0 +1,72 @@
+"""What of this machine a stage's container sees: files, environment variables, the network."""
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from docker.types import Mount
+
+from schemas.runners import Docker, StageName
+from schemas.spec import environment_names
+from schemas.stages import IngestRequest, RegisterRequest, Request
+from tasks import plugins
+from tasks.register import registry_of
+
+_CODE = Path("/opt/evermodel-code")
+_THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+_REMOTE = re.compile(r"^(MLFLOW|AWS)_")
+
+
+def mounts(stage: StageName, request: Request, workspace: Path) -> list[Mount]:
+    """Return what is mounted, each thing at its own path: of the workspace a stage can change its own folder alone."""
+    own = [workspace / stage]
+    if isinstance(request, RegisterRequest) and registry_of(request).is_local:
+        own.append(workspace / "mlflow")
+    for folder in own:
+        folder.mkdir(parents=True, exist_ok=True)
+    read = [workspace, *_sources(request)]
+    return [
+        *(Mount(str(path), str(path), type="bind", read_only=True) for path in read),
+        *(Mount(str(path), str(path), type="bind") for path in own),
+        *(Mount(str(_CODE / path.name), str(path), type="bind", read_only=True) for path in _code()),
+    ]
+
+
+def _sources(request: Request) -> Iterator[Path]:
+    """Yield the local file or folder that ingest reads; of a glob, the folder before its first sign."""
+    if not isinstance(request, IngestRequest) or "://" in request.source.location.removeprefix("file://"):
+        return
+    path = Path(request.source.location.removeprefix("file://")).absolute()
+    while not path.exists() and path.parent != path:
+        path = path.parent
+    yield path
+
+
+def _code() -> Iterator[Path]:
+    """Yield the modules of the user's own that the operator allows: top-level packages and files."""
+    for name in plugins.allowed():
+        found = importlib.util.find_spec(name.partition(".")[0])
+        if found and found.submodule_search_locations:
+            yield Path(next(iter(found.submodule_search_locations))).absolute()
+        elif found and found.origin:
+            yield Path(found.origin).absolute()
+
+
+def environment(request: Request, runner: Docker) -> dict[str, str]:
+    """Return the environment variables that the container gets: those that the stage needs and those that are named."""
+    names = {*_THREADS, plugins.ALLOWED, *runner.environment}
+    if isinstance(request, IngestRequest):
+        names |= {*environment_names(request.source.path)}
+    if needs_network(request):
+        names |= {name for name in os.environ if _REMOTE.match(name)}
+    found = {name: os.environ[name] for name in names if name in os.environ}
+    return found | {"PYTHONPATH": f"/opt/evermodel:{_CODE}"}
+
+
+def needs_network(request: Request) -> bool:
+    """Say whether a stage has to reach another machine: for a remote registry or remote data."""
+    if isinstance(request, IngestRequest):
+        return "://" in request.source.location.removeprefix("file://")
+    return isinstance(request, RegisterRequest) and not registry_of(request).is_local
