@@ -30,6 +30,7 @@ images = typer.Typer(help="The images that stages run in.", no_args_is_help=True
 app.add_typer(images, name="images")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+Runner = Annotated[str | None, typer.Option(help="Where every stage runs, whatever the spec says: inline or docker.")]
 DEFAULT_WORKSPACE = ".evermodel"
 
 
@@ -100,16 +101,14 @@ def run(
     spec: SpecPath,
     overrides: Overrides = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
-    runner: Annotated[
-        str | None, typer.Option(help="Where every stage runs, whatever the spec says: inline or docker.")
-    ] = None,
+    runner: Runner = None,
     force: Annotated[bool, typer.Option("--force", help="Run every stage anew.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Retrain: ingest, encode, train, evaluate and register. What stands already is used again."""
     from schemas.spec_file import read_spec
 
-    parsed = read_spec(spec, overrides=(*(overrides or ()), *([f"runner={runner}"] if runner else [])))
+    parsed = read_spec(spec, overrides=_with_runner(overrides, runner))
     _quiet_prefect()
     from flows import display, retrain
 
@@ -119,6 +118,35 @@ def run(
         typer.echo(result.to_json(), nl=False)
     else:
         display.summary(result)
+
+
+@app.command()
+def deploy(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    cron: Annotated[list[str] | None, typer.Option(help='When, such as "0 3 * * *"; may be repeated.')] = None,
+    interval: Annotated[float | None, typer.Option(help="Every so many seconds.")] = None,
+    rrule: Annotated[str | None, typer.Option(help="When, as an iCalendar rule.")] = None,
+    timezone: Annotated[str, typer.Option(help="Time zone of --cron and --rrule.")] = "UTC",
+    work_pool: Annotated[str, typer.Option(help="The Prefect work pool of the flow itself.")] = "evermodel",
+    runner: Runner = None,
+) -> None:
+    """Make the model's deployments on a Prefect server: its retraining, and the stages that run on work pools."""
+    from schemas.spec_file import read_spec
+
+    parsed = read_spec(spec, overrides=_with_runner(overrides, runner))
+    _quiet_prefect()
+    if not os.environ.get("PREFECT_API_URL"):
+        raise SpecError(
+            "a deployment lives on a Prefect server: set PREFECT_API_URL, such as http://127.0.0.1:4200/api"
+        )
+    from flows import deploy as deployments
+
+    schedules = deployments.schedules(cron=cron or [], interval_s=interval, rrule=rrule, timezone=timezone)
+    for name, pool in deployments.deploy(parsed, workspace=workspace, pool=work_pool, schedules=schedules):
+        typer.echo(f"{name:<40} on work pool {pool}")
+    typer.echo(f"Next: prefect worker start --pool {work_pool}; prefect deployment run retrain/{parsed.name}")
 
 
 @app.command()
@@ -251,6 +279,10 @@ def build(
         typer.echo(f"{size_bytes / 1e6:>8,.0f} MB  {image}")
         if registry:
             typer.echo(f"             pushed as {stage_images.push(image, registry)}")
+
+
+def _with_runner(overrides: list[str] | None, runner: str | None) -> tuple[str, ...]:
+    return (*(overrides or ()), *([f"runner={runner}"] if runner else []))
 
 
 def _quiet_prefect() -> None:

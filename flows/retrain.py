@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import Task, flow
+from prefect.client.orchestration import get_client
 from prefect.context import TaskRunContext
+from prefect.states import Cancelled
 
 from flows import runners
 from flows.requests import evaluate_request, ingest_request, register_request, train_request
-from schemas.errors import ResourceError
+from schemas.errors import ResourceError, StoppedError
 from schemas.run import ModelVersion, RunResult, RunRows, StageRun
 from schemas.runners import STAGES, Docker, Inline, StageName, WorkPool
 from schemas.spec import Spec
 from schemas.stages import (
+    REQUESTS,
     EncodeRequest,
     EncodeResult,
     EvaluateRequest,
     EvaluateResult,
-    IngestRequest,
     IngestResult,
     Input,
-    RegisterRequest,
     RegisterResult,
     Request,
     Result,
-    TrainRequest,
     TrainResult,
 )
 from tasks import evaluate, stage
@@ -39,13 +39,7 @@ DEFAULT_WORKSPACE = ".evermodel"
 
 R = TypeVar("R", bound=Result)
 
-_NAMES: dict[type[Request], StageName] = {
-    IngestRequest: "ingest",
-    EncodeRequest: "encode",
-    TrainRequest: "train",
-    EvaluateRequest: "evaluate",
-    RegisterRequest: "register",
-}
+_NAMES = {request: name for name, request in REQUESTS.items()}
 
 _REGISTRY_DELAYS_S: list[float] = [1, 5, 25]
 
@@ -82,7 +76,14 @@ def _task(name: StageName) -> Task[..., str]:
 _TASKS = {name: _task(name) for name in STAGES}
 
 
-@flow(name="retrain", flow_run_name="{spec.name}")
+def _cancelled(flow: Any, flow_run: Any, state: Any) -> None:  # noqa: ARG001 - Prefect names its arguments
+    """Show a run that was stopped on purpose as cancelled, not as crashed."""
+    if any(sign in (state.message or "") for sign in (StoppedError.__name__, "termination signal")):
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run.id, Cancelled(message=state.message), force=True)
+
+
+@flow(name="retrain", flow_run_name="{spec.name}", on_crashed=[_cancelled])
 def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False) -> RunResult:
     """Retrain a model: what a stage has published already for the same spec and data is used again.
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from schemas.contract import Contract
 from schemas.document import Document, digest
+from schemas.runners import StageName
 from schemas.spec import Evaluation, Fraction, Mlp, Name, Source, Split, Training
 
 Values = dict[str, float | None]
@@ -243,6 +244,16 @@ class RegisterResult(Result):
     """Whether the alias `champion` points to it."""
     reason: str
     """Why, in one sentence with the numbers."""
+
+
+REQUESTS: dict[StageName, type[Request]] = {
+    "ingest": IngestRequest,
+    "encode": EncodeRequest,
+    "train": TrainRequest,
+    "evaluate": EvaluateRequest,
+    "register": RegisterRequest,
+}
+"""What each stage is asked with."""
 
 
 class PredictRequest(Document):

@@ -23,9 +23,7 @@ log = logging.getLogger("evermodel.register")
 
 VERSION = 1
 
-_REQUIREMENTS = (
-    "fsspec", "keras", "numpy", "pandas", "pandera", "pyarrow", "pydantic", "pyyaml", "scikit-learn", "tensorflow-cpu",
-)  # fmt: skip
+_REQUIREMENTS = ("mlflow", "fsspec", "numpy", "pandas", "pandera", "pyarrow", "pydantic", "pyyaml", "scikit-learn")
 
 
 def run_key(request: RegisterRequest) -> str:
@@ -187,18 +185,15 @@ def _save_model(source: Path, target: Path) -> None:
             python_model=str(code / "pyfunc.py"),
             artifacts={"bundle": str(source)},
             code_paths=[str(code), str(code.parent / "schemas")],
-            pip_requirements=list(_requirements()),
+            pip_requirements=_requirements(bundle.Manifest.load(source / stage.MANIFEST)),
             signature=_signature(Contract.load(source / "contract.json")),
         )
 
 
-def _requirements() -> list[str]:
-    installed = {_normal(each.metadata["Name"]): each.version for each in importlib.metadata.distributions()}
-    return [f"{name}=={installed[name]}" for name in ("mlflow", *_REQUIREMENTS) if name in installed]
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("_", "-")
+def _requirements(manifest: bundle.Manifest) -> list[str]:
+    """Return what a server of the model has to install: Keras and TensorFlow as they trained it, whatever is here."""
+    here = [f"{name}=={importlib.metadata.version(name)}" for name in _REQUIREMENTS]
+    return [*here, f"keras=={manifest.keras}", f"tensorflow-cpu=={manifest.tensorflow}"]
 
 
 def _signature(contract: Contract) -> "ModelSignature":

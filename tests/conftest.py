@@ -1,5 +1,9 @@
 """What the tests of several stages share."""
 
+import fcntl
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +60,38 @@ def ingest_request(tmp_path: Path) -> Callable[..., IngestRequest]:
         )
 
     return request
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A Docker engine with the images of this checkout; made once, whichever test process comes first."""
+    import docker
+    from flows import images
+
+    checkout = Path(__file__).parents[1]
+    with (tmp_path_factory.getbasetemp().parent / "engine.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        started = subprocess.run([checkout / ".ci" / "engine"], capture_output=True, text=True, check=False)
+        if started.returncode and not os.environ.get("CI"):
+            pytest.skip(f"no Docker engine: {started.stderr.strip()}")
+        assert started.returncode == 0, started.stderr
+        client = docker.from_env()
+        if not _are_current(client, images):
+            environment = {**os.environ, images.BASE: started.stdout.strip()}
+            command = [sys.executable, "-m", "flows.cli", "images", "build", "--network", "host"]
+            built = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+            assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
+    return client
+
+
+def _are_current(client: Any, images: Any) -> bool:
+    from docker.errors import ImageNotFound
+
+    try:
+        found = [client.images.get(images.name(target)) for target in images.TARGETS]
+    except ImageNotFound:
+        return False
+    return all(image.labels.get(images.SOURCES) == images.sources() for image in found)
 
 
 def _written(rows: pd.DataFrame | bytes, path: Path) -> Path:

@@ -42,7 +42,7 @@ def run(stage: StageName, request: Request, runner: Docker, *, model: str) -> No
     with stages.scratch(workspace / "requests" / stage) as folder:  # while this flow lives, it holds the folder's lock
         _remove_orphans(engine, workspace)
         (folder / "request.json").write_text(request.model_copy(update={"workspace": str(workspace)}).to_json())
-        with _container(engine, image, _options(stage, request, runner, folder, model)) as container:
+        with _container(engine, image, options(stage, request, runner, folder, model)) as container:
             with watched(stage, timeout_s=runner.timeout_s, stop=lambda: _stop(container)):
                 container.start()
                 log = _Log(stage, container)
@@ -90,7 +90,8 @@ def _remove_orphans(engine: docker.DockerClient, workspace: Path) -> None:
                 container.remove(force=True)
 
 
-def _options(stage: StageName, request: Request, runner: Docker, folder: Path, model: str) -> dict[str, Any]:
+def options(stage: StageName, request: Request, runner: Docker, folder: Path, model: str) -> dict[str, Any]:
+    """Return what the engine makes the container of: its limits, what it sees and what it may not."""
     workspace = Path(request.workspace).absolute()
     return {
         "name": f"evermodel-{model}-{stage}-{uuid.uuid4().hex[:8]}",

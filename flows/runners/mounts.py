@@ -9,7 +9,7 @@ from pathlib import Path
 from docker.types import Mount
 
 from schemas.runners import Docker, StageName
-from schemas.spec import environment_names
+from schemas.spec import Source, environment_names
 from schemas.stages import IngestRequest, RegisterRequest, Request
 from tasks import plugins
 from tasks.register import registry_of
@@ -26,7 +26,8 @@ def mounts(stage: StageName, request: Request, workspace: Path) -> list[Mount]:
         own.append(workspace / "mlflow")
     for folder in own:
         folder.mkdir(parents=True, exist_ok=True)
-    read = [workspace, *_sources(request)]
+    source = local_source(request.source) if isinstance(request, IngestRequest) else None
+    read = [workspace, *([source] if source else [])]
     return [
         *(Mount(str(path), str(path), type="bind", read_only=True) for path in read),
         *(Mount(str(path), str(path), type="bind") for path in own),
@@ -34,14 +35,15 @@ def mounts(stage: StageName, request: Request, workspace: Path) -> list[Mount]:
     ]
 
 
-def _sources(request: Request) -> Iterator[Path]:
-    """Yield the local file or folder that ingest reads; of a glob, the folder before its first sign."""
-    if not isinstance(request, IngestRequest) or "://" in request.source.location.removeprefix("file://"):
-        return
-    path = Path(request.source.location.removeprefix("file://")).absolute()
+def local_source(source: Source) -> Path | None:
+    """Return the file or folder of this machine that is read; of a glob, the folder before its first sign."""
+    location = source.location.removeprefix("file://")
+    if "://" in location:
+        return None
+    path = Path(location).absolute()
     while not path.exists() and path.parent != path:
         path = path.parent
-    yield path
+    return path
 
 
 def _code() -> Iterator[Path]:
@@ -68,5 +70,5 @@ def environment(request: Request, runner: Docker) -> dict[str, str]:
 def needs_network(request: Request) -> bool:
     """Say whether a stage has to reach another machine: for a remote registry or remote data."""
     if isinstance(request, IngestRequest):
-        return "://" in request.source.location.removeprefix("file://")
+        return local_source(request.source) is None
     return isinstance(request, RegisterRequest) and not registry_of(request).is_local
