@@ -37,6 +37,7 @@ check: setup ## check format, rules, types, import layers and generated pages
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/hadolint docker/Dockerfile
 	.venv/bin/python -m schemas.spec_docs --check
 
 format: setup ## format the code and mend what ruff can mend

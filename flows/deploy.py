@@ -172,13 +172,14 @@ def _docker(runner: WorkPool, image: str, binds: list[str]) -> dict[str, Any]:
 
 
 def _kubernetes(runner: WorkPool, image: str, _binds: list[str]) -> dict[str, Any]:
+    """Return job variables as the base job template in docker/kubernetes.json names them."""
     limits: dict[str, Any] = {}
     if runner.memory:
-        limits |= dict.fromkeys(("memory_request", "memory_limit"), f"{runner.memory[:-1]}{runner.memory[-1].upper()}i")
+        limits["memory_limit"] = f"{runner.memory[:-1]}{runner.memory[-1].capitalize()}i"
     if runner.cpus:
-        limits |= dict.fromkeys(("cpu_request", "cpu_limit"), f"{int(runner.cpus * 1000)}m")
+        limits["cpu_limit"] = f"{int(runner.cpus * 1000)}m"
     if runner.gpu:
-        limits["gpus"] = _count(runner.gpu)
+        limits["gpus"] = str(_count(runner.gpu))
     return {"image": image, "image_pull_policy": "IfNotPresent", **limits}
 
 

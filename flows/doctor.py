@@ -7,8 +7,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from flows import images
 
 _PACKAGES = ("pandas", "pyarrow", "pandera", "scikit-learn", "keras", "matplotlib", "mlflow", "prefect")
 
@@ -34,10 +36,39 @@ def findings(workspace: Path) -> Iterator[Finding]:
     yield _workspace(workspace)
     yield _server("Prefect server", "PREFECT_API_URL", "none set: each run starts a temporary one")
     yield _server("MLflow server", "MLFLOW_TRACKING_URI", "none set: SQLite and files in the workspace")
-    engine = ["docker", "version", "--format", "{{.Server.Version}}"]
-    yield _command("Docker engine", engine, "needed for stages in containers only")
-    cards = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    yield _command("GPU", cards, "training runs on the CPU")
+    yield from _engine()
+    yield from _gpus()
+
+
+def _engine() -> Iterator[Finding]:
+    """Yield what the Docker engine has: itself, the images of the stages, and a way to hand out GPUs."""
+    version = ["docker", "version", "--format", "{{.Server.Version}}"]
+    found = _command("Docker engine", version, "needed for stages in containers alone: install Docker and start it")
+    yield found
+    if not found.good:
+        return
+    absent = [
+        each for each in images.TARGETS if not _command("", ["docker", "image", "inspect", images.name(each)]).good
+    ]
+    said = f"no {', '.join(absent)}" if absent else f"all of {images.name('STAGE')}"
+    yield Finding("images", said, good=not absent, remedy="evermodel images build", needed=False)
+    runtimes = _command("", ["docker", "info", "--format", "{{range $name, $_ := .Runtimes}}{{$name}} {{end}}"]).seen
+    good = "nvidia" in runtimes or shutil.which("nvidia-container-cli") is not None
+    remedy = "for GPUs in containers install the NVIDIA Container Toolkit: nvidia-ctk runtime configure"
+    yield Finding("engine's GPU support", "NVIDIA runtime" if good else "none", good=good, remedy=remedy, needed=False)
+
+
+def _gpus() -> Iterator[Finding]:
+    """Yield the driver with its cards, and whether TensorFlow here is built for them and sees them."""
+    cards = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    driver = _command("GPU driver", cards, "training runs on the CPU; with a card, install NVIDIA's driver")
+    yield driver
+    if not driver.good:
+        return
+    remedy = "install requirements/train-gpu.txt, which brings CUDA's libraries, or train in the image train-gpu"
+    code = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')), 'GPUs seen by TensorFlow')"
+    seen = _command("CUDA libraries", [sys.executable, "-c", code], remedy)
+    yield replace(seen, good=seen.good and not seen.seen.startswith("0 "))
 
 
 def _package(name: str) -> Finding:
@@ -78,9 +109,9 @@ def _server(what: str, variable: str, default: str) -> Finding:
     return Finding(what, f"{address} answers", good=answer.ok, remedy=f"it says {answer.status_code}: look at its log")
 
 
-def _command(what: str, command: list[str], without: str) -> Finding:
+def _command(what: str, command: list[str], without: str = "") -> Finding:
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return Finding(what, "none", good=False, remedy=without, needed=False)
     lines = (answer.stdout.strip() or answer.stderr.strip() or "no answer").splitlines()

@@ -61,7 +61,7 @@ def build(targets: Sequence[str], *, options: Sequence[str] = (), inventories: P
         command = ["docker", "build", "--file", "docker/Dockerfile", "--target", target, "--tag", image]
         _docker([*command, *settings, *options, "."], f"building {image} failed")
         yield image, int(_docker(["docker", "image", "inspect", "--format", "{{.Size}}", image], f"{image} is gone"))
-        _write_inventory(image, inventories / f"{target}.json")
+        write_inventory(image, inventories / f"{target}.json")
 
 
 def push(image: str, registry: str) -> str:
@@ -72,7 +72,8 @@ def push(image: str, registry: str) -> str:
     return there
 
 
-def _write_inventory(image: str, path: Path) -> None:
+def write_inventory(image: str, path: Path) -> None:
+    """Write the list of what is installed in an image: the report of `pip inspect` from its build."""
     command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "cat", image, "/opt/evermodel/sbom.json"]
     report = json.loads(_docker(command, f"{image} has no list of its packages"))
     path.parent.mkdir(parents=True, exist_ok=True)
