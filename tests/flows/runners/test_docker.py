@@ -21,6 +21,7 @@ from schemas.spec import Spec
 from schemas.stages import EncodeRequest, IngestRequest, IngestResult, TrainRequest
 from tasks import encode, ingest
 from tasks import stage as stages
+from tasks.scratch import scratch
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -100,7 +101,7 @@ def test_a_container_has_no_network_no_rights_and_writes_nothing_but_its_stage(
 ) -> None:
     workspace = tmp_path / "ws"
     limits = Docker(memory="512m", cpus=0.5, pids=64)
-    with stages.scratch(workspace / "requests" / "ingest") as folder:
+    with scratch(workspace / "requests" / "ingest") as folder:
         options = runner.options("ingest", request_to_ingest, limits, folder, "test")
         options |= {"entrypoint": ["python", "-c"], "command": [_PROBE.format(workspace=workspace)], "labels": {}}
         container = engine.containers.create("evermodel-ingest:0.1.0", **options)
@@ -185,7 +186,7 @@ def test_a_gpu_that_is_not_there_is_told_before_training(long_training: TrainReq
 def test_the_engine_is_asked_for_the_gpus_of_the_spec(
     engine: Any, request_to_ingest: IngestRequest, tmp_path: Path, gpu: Any, expected: dict[str, Any]
 ) -> None:
-    with stages.scratch(tmp_path / "ws" / "requests" / "ingest") as folder:
+    with scratch(tmp_path / "ws" / "requests" / "ingest") as folder:
         options = runner.options("ingest", request_to_ingest, Docker(gpu=gpu), folder, "test")
         container = engine.containers.create("evermodel-ingest:0.1.0", **options)
         try:
