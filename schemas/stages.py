@@ -152,6 +152,8 @@ class TrainResult(Result):
     """How many numbers the network learned."""
     validation_loss: float
     """The validation loss of that epoch."""
+    warnings: list[str] = []
+    """What a person should look at, such as a batch that was halved for want of memory."""
 
 
 class EvaluateRequest(Request):

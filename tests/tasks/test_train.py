@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from sklearn.datasets import load_breast_cancer, load_iris
 
 from schemas.contract import Contract
-from schemas.errors import DataError, SpecError, TrainingError
+from schemas.errors import DataError, ResourceError, SpecError, TrainingError
 from schemas.spec import Source, Spec
 from schemas.spec_file import read_spec
 from schemas.stages import EncodeRequest, IngestRequest, TrainRequest, TrainResult
@@ -222,7 +224,7 @@ def test_target_that_the_output_cannot_reach_is_refused(tmp_path, activation, sc
 @pytest.mark.parametrize(
     ("training", "error", "message"),
     [
-        ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, TrainingError, "epoch [12]: the loss is no number"),
+        ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, TrainingError, r"epoch \d, step \d+: the loss is no"),
         ({"class_weight": {"malignat": 2}}, SpecError, "no label 'malignat'; there are benign, malignant"),
         ({"class_weight": {"benign": 0, "malignant": 0}}, SpecError, "leave no train row a finite weight above 0"),
         ({"loss": "binary_crossentropi"}, SpecError, "did you mean BinaryCrossentropy"),
@@ -267,3 +269,36 @@ def test_encode_of_another_ingest_is_refused(cancer, tmp_path):
     mixed = request(iris, tmp_path).model_copy(update={"ingest": cancer[0].ingest})
     with pytest.raises(SpecError, match="ingest and encode do not belong together"):
         train.run(mixed)
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU is there")
+def test_gpu_that_is_absent_is_told_before_any_data_is_read(tmp_path):
+    nowhere = {"path": str(tmp_path / "nowhere"), "digest": "0"}
+    asked = TrainRequest(workspace=str(tmp_path), ingest=nowhere, encode=nowhere, training={"device": {"gpus": 2}})
+    with pytest.raises(ResourceError, match=r"training\.device asks for 2 GPUs, and TensorFlow sees none"):
+        train.run(asked)
+
+
+def greedy(values):
+    """An activation that wants 64 TiB for more than 20 rows, and for 15."""
+    rows = tf.shape(values)[0]
+    count = tf.where((rows > 20) | (rows == 15), tf.constant(2**44, tf.int64), 1)
+    return values + 1e-30 * tf.reduce_max(tf.fill([count], values[0, 0]))
+
+
+def test_batch_is_halved_once_when_memory_ends(tmp_path, caplog, monkeypatch):
+    frame = pd.DataFrame(
+        {"x": np.arange(60.0), "y": np.arange(60.0), "s": ["train"] * 40 + ["validation", "test"] * 10}
+    )
+    keys = {"columns": {"x": {"kind": "numeric"}}, "split": {"by": "column", "column": "s"}}
+    keys |= {"network": {"hidden": [4], "activation": "greedy"}}
+    monkeypatch.setitem(keras.src.activations.ALL_OBJECTS_DICT, "greedy", greedy)
+    spec = spec_of(frame, tmp_path, problem="regression", target="y", training={"batch_size": 40}, **keys)
+    result = train.run(request(spec, tmp_path))
+    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"batch_size": 30})})
+    with pytest.raises(ResourceError, match=r"CPU:0: no memory for training\.batch_size 30, nor for 15; lower it"):
+        train.run(request(spec, tmp_path))
+    assert result.warnings == ["CPU:0: no memory for training.batch_size 40; trained with 20"]
+    history = json.loads(Path(result.path, "history.json").read_text())
+    assert (history["batch_size"], history["warnings"]) == (20, result.warnings)
+    assert f"train: {result.warnings[0]}" in caplog.messages

@@ -53,15 +53,15 @@ def test_gain_below_min_delta_does_not_count(learner):
     assert (history.best_epoch, history.epochs) == (1, 4)
 
 
-@pytest.mark.parametrize("loss", ["training", "validation"])
-def test_loss_that_is_no_number_ends_training_with_its_epoch(engine, examples, loss):
-    if loss == "training":
+@pytest.mark.parametrize("where", ["step 2", "validation"])
+def test_loss_that_is_no_number_ends_training_with_its_epoch_and_step(engine, examples, where):
+    if where == "step 2":
         network = engine(examples(X, 3 * X), optimizer=Named(name="sgd", learning_rate=1e30), batch_size=8)
         validation = examples(X, X)
     else:
         network, validation = engine(examples(X, 3 * X)), examples(X, X * np.float32(np.inf))
     with pytest.raises(
-        TrainingError, match=r"epoch 1: the loss is no number .*lower training\.optimizer\.learning_rate"
+        TrainingError, match=rf"epoch 1, {where}: the loss is no number .*lower training\.optimizer\.learning_rate"
     ):
         fit(network, validation, training())
 
