@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
 
     from tasks.encoders.base import Array
+    from tasks.training.checkpoints import Checkpoints
     from tasks.training.feed import Examples
     from tasks.training.loop import History
 
@@ -55,7 +56,7 @@ def run(request: TrainRequest) -> TrainResult:
 
 def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     bundle.load_tensorflow()
-    from tasks.training import catalogue, devices
+    from tasks.training import catalogue, checkpoints, devices
 
     names = devices.find(request.training.device)
     ingested, _ = stage.opened(IngestResult, request.ingest)
@@ -64,7 +65,8 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     _refuse_other_columns(contract, encoder)
     loss = catalogue.loss(request.training.loss or Named(name=_DEFAULT_LOSS[contract.problem]))
     examples = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss))
-    network, history = _trained(request, encoder, loss, examples, names)
+    with checkpoints.kept(out.parent.parent / "checkpoints" / run_key(request)) as kept:
+        network, history = _trained(request, encoder, loss, examples, names=names, kept=kept)
     (out / "history.json").write_text(history.to_json())
     bundle.write(out / "bundle", network, contract=ingested / "contract.json", encoder=encoded / "encoder.json")
     return {
@@ -81,20 +83,22 @@ def _trained(
     encoder: TableEncoder,
     loss: "keras.losses.Loss",
     examples: tuple["Examples", "Examples"],
+    *,
     names: tuple[str, ...],
+    kept: "Checkpoints",
 ) -> tuple["keras.Model", "History"]:
     """Return the trained network, compiled, and its history: at half the batch if memory does not hold a whole one."""
     import tensorflow as tf
 
     size = request.training.batch_size
     try:
-        return _fitted(request, encoder, loss, examples, names, batch_size=size, warnings=())
+        return _fitted(request, encoder, loss, examples, names=names, kept=kept, batch_size=size, warnings=())
     except tf.errors.ResourceExhaustedError:
         half = max(1, size // 2)
         warning = f"{names[0]}: no memory for training.batch_size {size}; trained with {half}"
     log.warning("train: %s", warning)  # outside of `except`, whose traceback holds what the first try has taken
     try:
-        return _fitted(request, encoder, loss, examples, names, batch_size=half, warnings=(warning,))
+        return _fitted(request, encoder, loss, examples, names=names, kept=kept, batch_size=half, warnings=(warning,))
     except tf.errors.ResourceExhaustedError as error:
         raise ResourceError(
             f"{names[0]}: no memory for training.batch_size {size}, nor for {half}; lower it or network.hidden, "
@@ -107,8 +111,9 @@ def _fitted(
     encoder: TableEncoder,
     loss: "keras.losses.Loss",
     examples: tuple["Examples", "Examples"],
-    names: tuple[str, ...],
     *,
+    names: tuple[str, ...],
+    kept: "Checkpoints",
     batch_size: int,
     warnings: Sequence[str],
 ) -> tuple["keras.Model", "History"]:
@@ -136,9 +141,10 @@ def _fitted(
             seed=training.seed,
             policy=policy,
             xla=training.xla,
+            epochs=training.epochs,
             budget_bytes=devices.memory_bytes(training, names),
         )
-        history = loop.fit(engine, validation, training, warnings=warnings)
+        history = loop.fit(engine, validation, training, checkpoints=kept, warnings=warnings)
     network.compile(optimizer=optimizer, loss=loss)
     return network, history
 

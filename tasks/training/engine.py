@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -19,6 +19,8 @@ log = logging.getLogger("evermodel.train")
 _EVALUATION_ROWS = 8192
 _CALL_FLOP = 2 * 10**11
 """About how much one graph call computes: seconds, after which the process hears that it shall stop."""
+_XLA_STEPS = 20_000
+_XLA_FLOP = 150 * 10**6
 _NOT_COMPILABLE = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.NotFoundError)
 
 
@@ -39,11 +41,13 @@ class Engine:
         seed: int,
         policy: str = "float32",
         xla: bool | Literal["auto"] = False,
+        epochs: int = 1,
         budget_bytes: int = 1 << 40,
     ) -> None:
         """Take a float32 network, built in the scope of the devices to train on; `policy` is the Keras dtype policy.
 
-        Examples above the budget stay where they are, and go to the device piece by piece.
+        XLA is left to a rule by sizes when it is auto, for at most so many epochs. Examples above the budget stay where
+        they are, and go to the device piece by piece.
         """
         if policy == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -52,10 +56,9 @@ class Engine:
         self._loss, self._seed, self._rows = loss, seed, len(examples)
         self._strategy, self._replicas = tf.distribute.get_strategy(), tf.distribute.get_strategy().num_replicas_in_sync
         self._feed = Feed(examples, batch_size=batch_size, seed=seed, budget_bytes=budget_bytes, place=self._placed)
-        self._fall_back, self.xla = xla == "auto", self._gains_by_xla() if xla == "auto" else xla
-        self._steps_a_call = max(100, _CALL_FLOP // (6 * batch_size * network.count_params()))
-        self._graph = tf.function(self._steps, reduce_retracing=True)
-        self._compiled = tf.function(self._whole_steps, jit_compile=True)
+        self._step_flop = 6 * batch_size * network.count_params()
+        self._steps_a_call = max(100, _CALL_FLOP // self._step_flop)
+        self._fall_back, self.xla = xla == "auto", self._gains_by_xla(epochs) if xla == "auto" else xla
 
     @property
     def device(self) -> str:
@@ -63,8 +66,34 @@ class Engine:
         name = self.network.variables[0].value.device.rpartition("device:")[2]
         return name if self._replicas == 1 else f"{self._replicas} devices"
 
-    def _gains_by_xla(self) -> bool:
-        return False
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the outcome depends on beside the spec and the data, as JSON-able values."""
+        versions = {"keras": keras.__version__, "tensorflow": tf.__version__}
+        return {"batch_size": self.batch_size, "device": self.device, "precision": self.policy, **versions}
+
+    @property
+    def state(self) -> list[Array]:
+        """Copies of all variables of the network and the optimiser."""
+        return [variable.numpy().copy() for variable in self._variables]
+
+    @state.setter
+    def state(self, values: Sequence[Array]) -> None:
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+
+    @property
+    def _variables(self) -> list[keras.Variable]:
+        return [*self.network.variables, *self.optimizer.variables]
+
+    def _gains_by_xla(self, epochs: int) -> bool:
+        """Say whether XLA pays: it saves some 0.1 ms a step by measurement, and takes 1 to 3 s to compile.
+
+        Sizes decide, not a stopwatch: the same training is to give the same bytes.
+        """
+        steps = self._rows // self.batch_size * epochs
+        foreign = len(noise.seed_generators(self.network)) > len(noise.hashable(self.network))
+        return steps >= _XLA_STEPS and self._step_flop <= _XLA_FLOP and self._replicas == 1 and not foreign
 
     def _placed(self, arrays: Any) -> Any:
         """Return arrays as tensors on the device; of several devices, on each of them."""
@@ -127,11 +156,16 @@ class Engine:
         log.info("train: goes on without XLA, which cannot compile this network: %s", reason)
         self.xla = False
 
-    def _whole_steps(self, *arguments: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def _graph(self, *arguments: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._steps(*arguments, whole=False)
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+    def _compiled(self, *arguments: Any) -> tuple[tf.Tensor, tf.Tensor]:
         return self._steps(*arguments, whole=True)
 
     def _steps(
-        self, data: Any, order: tf.Tensor, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor, *, whole: bool = False
+        self, data: Any, order: tf.Tensor, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor, *, whole: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Take the steps from `first` to before `last`, or until a loss is no number."""
 

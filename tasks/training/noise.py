@@ -11,7 +11,7 @@ import tensorflow as tf
 @contextlib.contextmanager
 def hashed(network: keras.Model) -> Iterator[None]:
     """Let the network's Dropout layers, while they are traced here, draw their noise by a hash."""
-    layers = [layer for layer in sublayers(network) if type(layer) is keras.layers.Dropout and not layer.noise_shape]
+    layers = hashable(network)
     for layer in layers:
         layer.call = functools.partial(_dropout, layer)
     try:
@@ -19,6 +19,11 @@ def hashed(network: keras.Model) -> Iterator[None]:
     finally:
         for layer in layers:
             del layer.call
+
+
+def hashable(network: keras.Model) -> list[keras.layers.Dropout]:
+    """Return the layers whose noise can be drawn so."""
+    return [layer for layer in sublayers(network) if type(layer) is keras.layers.Dropout and not layer.noise_shape]
 
 
 def sublayers(network: keras.Model) -> list[keras.Layer]:

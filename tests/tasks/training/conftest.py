@@ -57,6 +57,7 @@ def engine():
         seed: int = 0,
         policy: str = "float32",
         xla: bool | str = False,
+        epochs: int = 1,
         budget_bytes: int = 1 << 30,
         **network: Any,
     ) -> Engine:
@@ -64,7 +65,7 @@ def engine():
         keras.utils.set_random_seed(seed % 2**32)
         built = mlp.build(Mlp(**{"hidden": ()} | network), _slots(given.inputs), target)
         losses, optimizers = catalogue.loss(Named(name=loss)), catalogue.optimizer(optimizer)
-        how = {"policy": policy, "xla": xla, "budget_bytes": budget_bytes}
+        how = {"policy": policy, "xla": xla, "epochs": epochs, "budget_bytes": budget_bytes}
         return Engine(built, losses, optimizers, given, batch_size=batch_size, seed=seed, **how)
 
     return make
