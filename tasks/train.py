@@ -1,6 +1,7 @@
 """Train: a network on encoded rows, with the best epoch's weights, packed into a bundle."""
 
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ _DEFAULT_LOSS = {
 }
 
 
+_SPLITS = ("train", "validation")
+
 _REACH = {"relu": (0, np.inf), "softplus": (0, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1)}
 """What an output activation can say."""
 
@@ -64,8 +67,13 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
     _refuse_other_columns(contract, encoder)
     loss = catalogue.loss(request.training.loss or Named(name=_DEFAULT_LOSS[contract.problem]))
-    examples = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss))
-    with checkpoints.kept(out.parent.parent / "checkpoints" / run_key(request)) as kept:
+    budget = devices.memory_bytes(request.training, names)
+    with (
+        tempfile.TemporaryDirectory(dir=out) as disk,
+        checkpoints.kept(out.parent.parent / "checkpoints" / run_key(request)) as kept,
+    ):
+        place = Path(disk) if _size_bytes(encoded, encoder) > budget else None
+        examples = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss), disk=place)
         network, history = _trained(request, encoder, loss, examples, names=names, kept=kept)
     (out / "history.json").write_text(history.to_json())
     bundle.write(out / "bundle", network, contract=ingested / "contract.json", encoder=encoded / "encoder.json")
@@ -169,16 +177,24 @@ def _refuse_unreachable(target: "Array", encoder: TableEncoder, activation: str 
             )
 
 
+def _size_bytes(encoded: Path, encoder: TableEncoder) -> int:
+    return sum(features.size_bytes(encoded / "features" / f"{split}.parquet", encoder) for split in _SPLITS)
+
+
 def _examples(
-    encoded: Path, encoder: TableEncoder, request: TrainRequest, *, one_hot: bool
+    encoded: Path, encoder: TableEncoder, request: TrainRequest, *, one_hot: bool, disk: Path | None
 ) -> tuple["Examples", "Examples"]:
-    """Return training and validation examples; class weights are those of the training split for both."""
+    """Return training and validation examples, their inputs mapped from `disk` if there is one.
+
+    Class weights are those of the training split for both.
+    """
     from tasks.training import weights
     from tasks.training.feed import Examples
 
     examples, classes, scale = [], None, 1.0
-    for split in ("train", "validation"):
-        inputs, target, sample_weight = features.read(encoded / "features" / f"{split}.parquet", encoder)
+    for split in _SPLITS:
+        path = encoded / "features" / f"{split}.parquet"
+        inputs, target, sample_weight = features.read(path, encoder, disk=disk)
         if split == "train":
             classes = weights.class_weights(request.training.class_weight, encoder.target, target)
         _refuse_unreachable(target, encoder, request.network.output_activation, split)

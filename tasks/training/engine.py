@@ -12,7 +12,7 @@ import tensorflow as tf
 from schemas.errors import SpecError, TrainingError
 from tasks.encoders.base import Array
 from tasks.training import devices, noise
-from tasks.training.feed import Examples, Feed, Pool
+from tasks.training.feed import Examples, Feed, Pool, let_go
 
 log = logging.getLogger("evermodel.train")
 
@@ -227,8 +227,10 @@ class Engine:
 
 def _piece(values: Array, start: int, rows: int) -> Array:
     """Return rows from a start on, as many as are wanted: past the end zeros, which weigh nothing."""
-    piece = values[start : start + rows]
-    return np.concatenate([piece, np.zeros((rows - len(piece), *values.shape[1:]), values.dtype)])
+    piece = np.zeros((rows, *values.shape[1:]), values.dtype)
+    piece[: len(values) - start] = values[start : start + rows]
+    let_go(values)
+    return piece
 
 
 def _weighted(loss: keras.losses.Loss, target: tf.Tensor, outputs: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

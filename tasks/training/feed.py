@@ -5,6 +5,7 @@ and shuffles the rows of a pool among each other. The draw depends on (seed, epo
 it does not matter for the outcome where the rows are; a table that makes one pool is shuffled as a whole.
 """
 
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,6 +43,13 @@ class Examples:
     def arrays(self) -> tuple[dict[str, Array], Array, Floats]:
         """All arrays, as a structure."""
         return dict(self.inputs), self.target, self.weight
+
+
+def let_go(values: Array) -> None:
+    """Give back the memory of a mapped file's pages; they stay in the system's cache as long as it has room."""
+    pages: Any = values.base
+    if isinstance(pages, mmap.mmap):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,7 @@ class Feed:
         for start in range(0, len(rows), self._block):
             first, count = rows[start], min(self._block, len(rows) - start)
             gathered[start : start + count] = values[first : first + count]
+        let_go(values)
         return gathered
 
     def _filled(self, order: Array) -> Array:

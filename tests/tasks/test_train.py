@@ -1,8 +1,10 @@
 """R1-R8, R30, R31, R35: train as a stage, on real data that ingest and encode prepared."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ from schemas.errors import DataError, ResourceError, SpecError, TrainingError
 from schemas.spec import Source, Spec
 from schemas.spec_file import read_spec
 from schemas.stages import EncodeRequest, IngestRequest, TrainRequest, TrainResult
-from tasks import encode, ingest, train
+from tasks import encode, features, ingest, train
 from tasks.bundle import Bundle
 from tasks.examples import write_example
 from tasks.tables import read_table
+from tasks.training import feed
 
 EXAMPLES = {
     "diabetes": ("linear", 1, "mean_squared_error"),
@@ -121,6 +124,54 @@ def test_same_request_gives_the_same_bytes_in_another_workspace_and_process(canc
     again = TrainResult.model_validate_json(ended.stdout)
     assert (again.run_key, again.files) == (result.run_key, result.files)
     assert "train: epoch 5/5, loss " in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory) -> tuple[TrainRequest, TrainResult]:
+    """A training that takes long enough to be stopped, undisturbed."""
+    folder = tmp_path_factory.mktemp("lasting")
+    changes = ("training.epochs=60", "training.batch_size=4", "training.early_stopping=null", "network.dropout=0.3")
+    asked = request(read_spec(write_example("breast-cancer", folder), overrides=changes), folder / "workspace")
+    return asked, train.run(asked)
+
+
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+def test_stopped_training_is_finished_by_the_next_run_with_the_same_bytes(lasting, tmp_path, caplog, stop, code):
+    """BAD_INPUTS 42, 43."""
+    asked, expected = lasting
+    asked = asked.model_copy(update={"workspace": str(tmp_path)})
+    (tmp_path / "request.json").write_text(asked.to_json())
+    command = [sys.executable, "-m", "tasks.train", str(tmp_path / "request.json")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not list(tmp_path.glob("checkpoints/*/*.npz")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(stop)
+        assert process.wait() == code
+    assert not list(tmp_path.glob("train/[!.]*"))
+    caplog.set_level("INFO", "evermodel")
+    assert train.run(asked).files == expected.files
+    assert "train: goes on after epoch " in caplog.text
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_rows_above_the_memory_allowed_are_streamed_to_the_same_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(feed, "_POOL_BYTES", 200_000)
+    numbers = np.random.default_rng(0).normal(size=(20_000, 20))
+    frame = pd.DataFrame(numbers, columns=[f"x{index}" for index in range(20)]).assign(
+        y=numbers[:, 0] - numbers[:, 1], w=np.abs(numbers[:, 2])
+    )
+    mapped, networks = [], []
+    real = features._mapped
+    monkeypatch.setattr(features, "_mapped", lambda path, *given: mapped.append(path.stem) or real(path, *given))
+    for memory in (1, None):
+        training = {"epochs": 1, "memory_mb": memory, "batch_size": 256}
+        spec = spec_of(frame, tmp_path, problem="regression", target="y", training=training, data={"weight": "w"})
+        result = train.run(request(spec, tmp_path))
+        networks.append(result.files["bundle/network.keras"])
+        assert all(name.startswith("bundle/") or name == "history.json" for name in result.files)
+    assert networks[0] == networks[1]
+    assert mapped == ["train", "validation"]  # for the first alone
 
 
 PLAIN_KERAS = """
