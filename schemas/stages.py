@@ -129,7 +129,12 @@ class EncodeResult(Result):
 class TrainRequest(Request):
     """Train a network on encoded rows."""
 
-    places: ClassVar[dict[str, Any]] = {"workspace": True, "encode": {"path"}, "ingest": {"path"}}
+    places: ClassVar[dict[str, Any]] = {
+        "workspace": True,
+        "encode": {"path"},
+        "ingest": {"path"},
+        "training": {"memory_mb"},  # the outcome is the same, wherever the rows lie
+    }
 
     ingest: Input
     """What ingest published: its contract goes into the bundle."""

@@ -128,7 +128,7 @@ def _fitted(
     import keras
     import tensorflow as tf
 
-    from tasks.networks import mlp
+    from tasks.networks import mlp, seeds
     from tasks.training import catalogue, devices, loop
     from tasks.training.engine import Engine
 
@@ -138,7 +138,8 @@ def _fitted(
     keras.utils.set_random_seed(training.seed % 2**32)
     policy = devices.precision(training.precision, names)
     with devices.scope(names):
-        network = mlp.build(request.network, encoder.slots, encoder.target)
+        with seeds.drawn_from(training.seed):
+            network = mlp.build(request.network, encoder.slots, encoder.target)
         optimizer = catalogue.optimizer(training.optimizer)
         engine = Engine(
             network,

@@ -156,11 +156,11 @@ class Engine:
         log.info("train: goes on without XLA, which cannot compile this network: %s", reason)
         self.xla = False
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
     def _graph(self, *arguments: Any) -> tuple[tf.Tensor, tf.Tensor]:
         return self._steps(*arguments, whole=False)
 
-    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False, jit_compile=True)  # type: ignore[untyped-decorator]
     def _compiled(self, *arguments: Any) -> tuple[tf.Tensor, tf.Tensor]:
         return self._steps(*arguments, whole=True)
 
@@ -220,7 +220,7 @@ class Engine:
         weight = examples.weight if examples.weight.ndim == 1 else examples.weight.mean(axis=1)
         return float(np.sum(sums, dtype=np.float64)) / float(weight.sum(dtype=np.float64))
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
         return tf.reduce_sum(_weighted(self._loss, target, self._outputs(inputs, training=False), weight))
 

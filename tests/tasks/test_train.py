@@ -161,16 +161,19 @@ def test_rows_above_the_memory_allowed_are_streamed_to_the_same_network(tmp_path
     frame = pd.DataFrame(numbers, columns=[f"x{index}" for index in range(20)]).assign(
         y=numbers[:, 0] - numbers[:, 1], w=np.abs(numbers[:, 2])
     )
-    mapped, networks = [], []
+    mapped, networks, keys = [], [], set()
     real = features._mapped
     monkeypatch.setattr(features, "_mapped", lambda path, *given: mapped.append(path.stem) or real(path, *given))
     for memory in (1, None):
         training = {"epochs": 1, "memory_mb": memory, "batch_size": 256}
         spec = spec_of(frame, tmp_path, problem="regression", target="y", training=training, data={"weight": "w"})
-        result = train.run(request(spec, tmp_path))
+        asked = request(spec, tmp_path / str(memory))
+        result = train.run(asked)
+        keys.add(result.run_key)
         networks.append(result.files["bundle/network.keras"])
         assert all(name.startswith("bundle/") or name == "history.json" for name in result.files)
     assert networks[0] == networks[1]
+    assert len(keys) == 1
     assert mapped == ["train", "validation"]  # for the first alone
 
 
