@@ -58,6 +58,10 @@ images: setup ## build the images of the stages; IMAGE_FLAGS="--gpu" builds thos
 
 bench: setup ## measure speed and memory
 	.venv/bin/python -m benchmarks.run
+	.venv/bin/python -m benchmarks.training --write
+
+bench-gpu: setup ## measure training on this machine's GPU, against the GPU's own peak
+	.venv/bin/python -m benchmarks.training --device gpu
 
 clean: ## remove .venv, caches and demo/; the workspace .evermodel/ stays
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
