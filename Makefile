@@ -66,6 +66,10 @@ stack-down: ## stop them; what they hold stays (docker/stack down --volumes remo
 
 bench: setup ## measure speed and memory
 	.venv/bin/python -m benchmarks.run
+	.venv/bin/python -m benchmarks.training --write
+
+bench-gpu: setup ## measure training on this machine's GPU, against the GPU's own peak
+	.venv/bin/python -m benchmarks.training --device gpu
 
 clean: ## remove .venv, caches and demo/; the workspace .evermodel/ stays
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -104,7 +104,7 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False)
         rows=RunRows.of(ingest.rows),
         metrics=evaluated.metrics,
         champion_metrics=evaluated.champion_metrics,
-        warnings=[*ingest.warnings, *encode.warnings],
+        warnings=[*ingest.warnings, *encode.warnings, *train.warnings],
         model=ModelVersion(
             name=register.name, version=register.version, promoted=register.promoted, reason=register.reason
         ),

@@ -259,6 +259,13 @@ class EarlyStopping(Document):
     """How much lower a validation loss must be to count as better."""
 
 
+class Gpus(Document):
+    """Several GPUs of one machine: each has a copy of the network and takes its share of every batch."""
+
+    gpus: int = Field(ge=1)
+    """How many."""
+
+
 class Training(Document):
     """How the network learns."""
 
@@ -277,6 +284,17 @@ class Training(Document):
     Multilabel: each label's positives against its negatives; a number weighs that label's positives."""
     seed: int = Field(default=0, ge=0)
     """Seed of the first weights, of the order of rows and of dropout."""
+    device: Literal["auto", "cpu", "gpu"] | Gpus = "auto"
+    """Where it learns: auto is a GPU if there is one, else the CPU. gpu, or {gpus: 2} for two, insists on it: the run
+    fails without."""
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    """In what numbers products are computed; weights, and the saved network, are float32. auto is float32 but on a GPU
+    that is fast at another."""
+    xla: Literal["auto"] | bool = "auto"
+    """Whether steps are compiled by XLA; auto compiles where training is long enough to gain by it."""
+    memory_mb: int | None = Field(default=None, ge=1)
+    """How much memory the encoded rows may take, in MiB; larger ones are streamed from disk, with the same outcome. By
+    default a quarter of the machine's or, on a GPU, half of the card's."""
 
 
 class Evaluation(Document):

@@ -130,7 +130,12 @@ class EncodeResult(Result):
 class TrainRequest(Request):
     """Train a network on encoded rows."""
 
-    places: ClassVar[dict[str, Any]] = {"workspace": True, "encode": {"path"}, "ingest": {"path"}}
+    places: ClassVar[dict[str, Any]] = {
+        "workspace": True,
+        "encode": {"path"},
+        "ingest": {"path"},
+        "training": {"memory_mb"},  # the outcome is the same, wherever the rows lie
+    }
 
     ingest: Input
     """What ingest published: its contract goes into the bundle."""
@@ -153,6 +158,8 @@ class TrainResult(Result):
     """How many numbers the network learned."""
     validation_loss: float
     """The validation loss of that epoch."""
+    warnings: list[str] = []
+    """What a person should look at, such as a batch that was halved for want of memory."""
 
 
 class EvaluateRequest(Request):

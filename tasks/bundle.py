@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import logging
 import os
 import shutil
 import sys
@@ -55,6 +56,8 @@ def load_tensorflow() -> None:
     finally:
         os.dup2(standard_error, 2)
         os.close(standard_error)
+    # It warns of many graphs, one a network, that are meant; what fails is raised.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def write(directory: Path, network: "keras.Model", *, contract: Path, encoder: Path) -> None:

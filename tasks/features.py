@@ -1,5 +1,6 @@
 """Encoded rows as Parquet: named columns on disk, matrices in memory."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 
 from tasks.encoders.base import Array
 from tasks.encoders.table import NUMBERS, TARGET, Slot, TableEncoder
-from tasks.tables import read_table
+from tasks.tables import outline, read_batches, read_table
 
 WEIGHT = "_weight"
 
@@ -55,19 +56,47 @@ def to_table(inputs: Mapping[str, Array], target: Array, weight: Array | None, *
     return pa.table(columns, schema=layout)
 
 
-def read(path: Path, encoder: TableEncoder) -> tuple[dict[str, Array], Array, Array | None]:
+def size_bytes(path: Path, encoder: TableEncoder) -> int:
+    """Return how many bytes a split's inputs take in memory."""
+    return outline(path)[0] * sum(4 * int(np.prod(slot.shape)) for slot in encoder.slots)
+
+
+def read(
+    path: Path, encoder: TableEncoder, *, disk: Path | None = None
+) -> tuple[dict[str, Array], Array, Array | None]:
     """Return a split's inputs by name, its target and its weights, as the network takes them.
 
-    Inputs have shape (n, *slot.shape), float32 or int32 codes; the target is int32 codes of shape (n,) for several
-    classes, else float32 of shape (n, units); weights are float32 of shape (n,) or None.
+    Inputs have shape (n, *slot.shape), float32 or int32 codes; with `disk`, a directory, they are mapped from files
+    there. The target is int32 codes of shape (n,) for several classes, else float32 of shape (n, units); weights are
+    float32 of shape (n,) or None.
     """
-    table = read_table(path)
-    inputs = {slot.name: _matrix(table, slot) for slot in encoder.slots}
+    if disk is None:
+        table = read_table(path)
+        inputs = {slot.name: _matrix(table, slot) for slot in encoder.slots}
+    else:
+        inputs = _mapped(path, encoder, disk)
+        weights = [WEIGHT] if WEIGHT in outline(path)[1] else []
+        table = read_table(path, columns=[*_target_names(encoder), *weights])
     target = np.column_stack([table.column(name).to_numpy() for name in _target_names(encoder)])
     if pa.types.is_integer(_target_type(encoder)):
         target = target[:, 0]
     weight = table.column(WEIGHT).to_numpy() if WEIGHT in table.column_names else None
     return inputs, target, weight
+
+
+def _mapped(path: Path, encoder: TableEncoder, disk: Path) -> dict[str, Array]:
+    """Return inputs as arrays that are mapped from files, one an input, row after row."""
+    files = {slot: disk / f"{path.stem}.{index}" for index, slot in enumerate(encoder.slots)}
+    with contextlib.ExitStack() as opened:
+        handles = {slot: opened.enter_context(file.open("wb")) for slot, file in files.items()}
+        for batch in read_batches(path):
+            for slot, handle in handles.items():
+                handle.write(np.ascontiguousarray(_matrix(batch, slot)).data)
+    rows, _ = outline(path)
+    return {
+        slot.name: np.memmap(file, "f4" if slot.cardinality is None else "i4", "r", shape=(rows, *slot.shape))
+        for slot, file in files.items()
+    }
 
 
 def _matrix(table: pa.Table, slot: Slot) -> Array:

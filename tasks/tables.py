@@ -66,6 +66,15 @@ def _group_rows(schema: pa.Schema) -> int:
     return max(1, min(ROW_GROUP_ROWS, _ROW_GROUP_VALUES // max(1, values)))
 
 
+def outline(path: Path) -> tuple[int, list[str]]:
+    """Return how many rows a file has, and its columns' names; raises ResourceError when it is damaged."""
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.metadata.num_rows, file.schema_arrow.names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ResourceError(f"{path} is damaged: {error}; delete its directory and run again") from error
+
+
 def read_batches(path: Path, *, columns: list[str] | None = None, rows: int = ROW_GROUP_ROWS) -> Iterator[pa.Table]:
     """Yield a file's rows in order, at most `rows` at a time; raises ResourceError when a page is damaged."""
     try:

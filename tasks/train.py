@@ -1,13 +1,15 @@
 """Train: a network on encoded rows, with the best epoch's weights, packed into a bundle."""
 
-from collections.abc import Mapping
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from schemas.contract import Contract
-from schemas.errors import DataError, SpecError
+from schemas.errors import DataError, ResourceError, SpecError
 from schemas.spec import Named
 from schemas.stages import EncodeResult, IngestResult, TrainRequest, TrainResult
 from tasks import bundle, features, stage
@@ -17,9 +19,13 @@ if TYPE_CHECKING:
     import keras
 
     from tasks.encoders.base import Array
-    from tasks.training.engine import Examples
+    from tasks.training.checkpoints import Checkpoints
+    from tasks.training.feed import Examples
+    from tasks.training.loop import History
 
-VERSION = 1
+VERSION = 2
+
+log = logging.getLogger("evermodel")
 
 _DEFAULT_LOSS = {
     "regression": "mean_squared_error",
@@ -29,6 +35,8 @@ _DEFAULT_LOSS = {
     "multiclass": "sparse_categorical_crossentropy",
 }
 
+
+_SPLITS = ("train", "validation")
 
 _REACH = {"relu": (0, np.inf), "softplus": (0, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1)}
 """What an output activation can say."""
@@ -42,37 +50,31 @@ def run_key(request: TrainRequest) -> str:
 def run(request: TrainRequest) -> TrainResult:
     """Train, and publish the bundle and the history. The same request gives the same bytes on the same machine.
 
-    Raises TrainingError when the loss becomes no number, SpecError for what Keras does not know, DataError for a target
-    that the network's output cannot reach.
+    Raises ResourceError, before any data is read, when a GPU that is asked for is absent, and when memory holds neither
+    the batch nor half of it; TrainingError when the loss becomes no number; SpecError for what Keras does not know;
+    DataError for a target that the network's output cannot reach.
     """
     return stage.publish(TrainResult, request, stage="train", key=run_key(request), make=_make)
 
 
 def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     bundle.load_tensorflow()
-    import keras
-    import tensorflow as tf
+    from tasks.training import catalogue, checkpoints, devices
 
-    from tasks.networks import mlp, seeds
-    from tasks.training import catalogue, loop
-    from tasks.training.engine import Engine
-
+    names = devices.find(request.training.device)
     ingested, _ = stage.opened(IngestResult, request.ingest)
     encoded, _ = stage.opened(EncodeResult, request.encode)
     contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
     _refuse_other_columns(contract, encoder)
-    training = request.training
-    tf.config.experimental.enable_op_determinism()
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(training.seed % 2**32)
-    with seeds.drawn_from(training.seed):
-        network = mlp.build(request.network, encoder.slots, encoder.target)
-    loss = catalogue.loss(training.loss or Named(name=_DEFAULT_LOSS[contract.problem]))
-    optimizer = catalogue.optimizer(training.optimizer)
-    train, validation = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss))
-    engine = Engine(network, loss, optimizer, train, batch_size=training.batch_size, seed=training.seed)
-    history = loop.fit(engine, validation, training)
-    network.compile(optimizer=optimizer, loss=loss)
+    loss = catalogue.loss(request.training.loss or Named(name=_DEFAULT_LOSS[contract.problem]))
+    budget = devices.memory_bytes(request.training, names)
+    with (
+        tempfile.TemporaryDirectory(dir=out) as disk,
+        checkpoints.kept(out.parent.parent / "checkpoints" / run_key(request)) as kept,
+    ):
+        place = Path(disk) if _size_bytes(encoded, encoder) > budget else None
+        examples = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss), disk=place)
+        network, history = _trained(request, encoder, loss, examples, names=names, kept=kept)
     (out / "history.json").write_text(history.to_json())
     bundle.write(out / "bundle", network, contract=ingested / "contract.json", encoder=encoded / "encoder.json")
     return {
@@ -80,7 +82,80 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
         "best_epoch": history.best_epoch,
         "parameters": network.count_params(),
         "validation_loss": history.validation_loss[history.best_epoch - 1],
+        "warnings": history.warnings,
     }
+
+
+def _trained(
+    request: TrainRequest,
+    encoder: TableEncoder,
+    loss: "keras.losses.Loss",
+    examples: tuple["Examples", "Examples"],
+    *,
+    names: tuple[str, ...],
+    kept: "Checkpoints",
+) -> tuple["keras.Model", "History"]:
+    """Return the trained network, compiled, and its history: at half the batch if memory does not hold a whole one."""
+    import tensorflow as tf
+
+    size = request.training.batch_size
+    try:
+        return _fitted(request, encoder, loss, examples, names=names, kept=kept, batch_size=size, warnings=())
+    except tf.errors.ResourceExhaustedError:
+        half = max(1, size // 2)
+        warning = f"{names[0]}: no memory for training.batch_size {size}; trained with {half}"
+    log.warning("train: %s", warning)  # outside of `except`, whose traceback holds what the first try has taken
+    try:
+        return _fitted(request, encoder, loss, examples, names=names, kept=kept, batch_size=half, warnings=(warning,))
+    except tf.errors.ResourceExhaustedError as error:
+        raise ResourceError(
+            f"{names[0]}: no memory for training.batch_size {size}, nor for {half}; lower it or network.hidden, "
+            "or set training.device to another one"
+        ) from error
+
+
+def _fitted(
+    request: TrainRequest,
+    encoder: TableEncoder,
+    loss: "keras.losses.Loss",
+    examples: tuple["Examples", "Examples"],
+    *,
+    names: tuple[str, ...],
+    kept: "Checkpoints",
+    batch_size: int,
+    warnings: Sequence[str],
+) -> tuple["keras.Model", "History"]:
+    import keras
+    import tensorflow as tf
+
+    from tasks.networks import mlp, seeds
+    from tasks.training import catalogue, devices, loop
+    from tasks.training.engine import Engine
+
+    training, (train, validation) = request.training, examples
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(training.seed % 2**32)
+    policy = devices.precision(training.precision, names)
+    with devices.scope(names):
+        with seeds.drawn_from(training.seed):
+            network = mlp.build(request.network, encoder.slots, encoder.target)
+        optimizer = catalogue.optimizer(training.optimizer)
+        engine = Engine(
+            network,
+            loss,
+            optimizer,
+            train,
+            batch_size=batch_size,
+            seed=training.seed,
+            policy=policy,
+            xla=training.xla,
+            epochs=training.epochs,
+            budget_bytes=devices.memory_bytes(training, names),
+        )
+        history = loop.fit(engine, validation, training, checkpoints=kept, warnings=warnings)
+    network.compile(optimizer=optimizer, loss=loss)
+    return network, history
 
 
 def _wants_one_hot(contract: Contract, loss: "keras.losses.Loss") -> bool:
@@ -103,16 +178,24 @@ def _refuse_unreachable(target: "Array", encoder: TableEncoder, activation: str 
             )
 
 
+def _size_bytes(encoded: Path, encoder: TableEncoder) -> int:
+    return sum(features.size_bytes(encoded / "features" / f"{split}.parquet", encoder) for split in _SPLITS)
+
+
 def _examples(
-    encoded: Path, encoder: TableEncoder, request: TrainRequest, *, one_hot: bool
+    encoded: Path, encoder: TableEncoder, request: TrainRequest, *, one_hot: bool, disk: Path | None
 ) -> tuple["Examples", "Examples"]:
-    """Return training and validation examples; class weights are those of the training split for both."""
+    """Return training and validation examples, their inputs mapped from `disk` if there is one.
+
+    Class weights are those of the training split for both.
+    """
     from tasks.training import weights
-    from tasks.training.engine import Examples
+    from tasks.training.feed import Examples
 
     examples, classes, scale = [], None, 1.0
-    for split in ("train", "validation"):
-        inputs, target, sample_weight = features.read(encoded / "features" / f"{split}.parquet", encoder)
+    for split in _SPLITS:
+        path = encoded / "features" / f"{split}.parquet"
+        inputs, target, sample_weight = features.read(path, encoder, disk=disk)
         if split == "train":
             classes = weights.class_weights(request.training.class_weight, encoder.target, target)
         _refuse_unreachable(target, encoder, request.network.output_activation, split)

@@ -1,33 +1,27 @@
-"""The epoch loop: data on the device once, a whole epoch in one graph call."""
+"""The engine: epochs inside the graph, on rows that are on the device."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tasks.encoders.base import Array, Floats
+from schemas.errors import SpecError, TrainingError
+from tasks.encoders.base import Array
+from tasks.training import devices, noise
+from tasks.training.feed import Examples, Feed, Pool, let_go
+
+log = logging.getLogger("evermodel.train")
 
 _EVALUATION_ROWS = 8192
-
-
-@dataclass(frozen=True)
-class Examples:
-    """What a network learns from or is judged by.
-
-    `inputs` are arrays of shape (n, ...) by input name, `target` is of shape (n,) or (n, units), and `weight` of shape
-    (n,), or (n, units) where each output has a weight of its own.
-    """
-
-    inputs: Mapping[str, Array]
-    target: Array
-    weight: Floats
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.target)
+_CALL_FLOP = 2 * 10**11
+"""About how much one graph call computes: seconds, after which the process hears that it shall stop."""
+_XLA_STEPS = 20_000
+_XLA_FLOP = 150 * 10**6
+_NOT_COMPILABLE = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.NotFoundError)
 
 
 class Engine:
@@ -45,56 +39,198 @@ class Engine:
         *,
         batch_size: int,
         seed: int,
+        policy: str = "float32",
+        xla: bool | Literal["auto"] = False,
+        epochs: int = 1,
+        budget_bytes: int = 1 << 40,
     ) -> None:
-        """Put the examples on the device."""
-        self.network, self.optimizer = network, optimizer
-        self._loss, self._batch_size, self._seed, self._rows = loss, batch_size, seed, len(examples)
-        self._data = _on_device(examples)
+        """Take a float32 network, built in the scope of the devices to train on; `policy` is the Keras dtype policy.
+
+        XLA is left to a rule by sizes when it is auto, for at most so many epochs. Examples above the budget stay where
+        they are, and go to the device piece by piece.
+        """
+        if policy == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(network.trainable_variables)
+        self.network, self.optimizer, self.batch_size, self.policy = network, optimizer, batch_size, policy
+        self._loss, self._seed, self._rows = loss, seed, len(examples)
+        self._strategy, self._replicas = tf.distribute.get_strategy(), tf.distribute.get_strategy().num_replicas_in_sync
+        self._feed = Feed(examples, batch_size=batch_size, seed=seed, budget_bytes=budget_bytes, place=self._placed)
+        self._step_flop = 6 * batch_size * network.count_params()
+        self._steps_a_call = max(100, _CALL_FLOP // self._step_flop)
+        self._fall_back, self.xla = xla == "auto", self._gains_by_xla(epochs) if xla == "auto" else xla
+
+    @property
+    def device(self) -> str:
+        """Where the network is: CPU:0, GPU:0, or on how many devices."""
+        name = self.network.variables[0].value.device.rpartition("device:")[2]
+        return name if self._replicas == 1 else f"{self._replicas} devices"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the outcome depends on beside the spec and the data, as JSON-able values."""
+        versions = {"keras": keras.__version__, "tensorflow": tf.__version__}
+        return {"batch_size": self.batch_size, "device": self.device, "precision": self.policy, **versions}
+
+    @property
+    def state(self) -> list[Array]:
+        """Copies of all variables of the network and the optimiser."""
+        return [variable.numpy().copy() for variable in self._variables]
+
+    @state.setter
+    def state(self, values: Sequence[Array]) -> None:
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+
+    @property
+    def _variables(self) -> list[keras.Variable]:
+        return [*self.network.variables, *self.optimizer.variables]
+
+    def _gains_by_xla(self, epochs: int) -> bool:
+        """Say whether XLA pays: it saves some 0.1 ms a step by measurement, and takes 1 to 3 s to compile.
+
+        Sizes decide, not a stopwatch: the same training is to give the same bytes.
+        """
+        steps = self._rows // self.batch_size * epochs
+        foreign = len(noise.seed_generators(self.network)) > len(noise.hashable(self.network))
+        return steps >= _XLA_STEPS and self._step_flop <= _XLA_FLOP and self._replicas == 1 and not foreign
+
+    def _placed(self, arrays: Any) -> Any:
+        """Return arrays as tensors on the device; of several devices, on each of them."""
+        if self._replicas == 1:
+            with tf.device(self.network.variables[0].value.device):
+                return tf.nest.map_structure(tf.constant, arrays)
+        places = self._strategy.extended.worker_devices
+
+        def copies(values: Array) -> Any:
+            def copy(context: tf.distribute.ReplicaContext) -> tf.Tensor:
+                with tf.device(places[context.replica_id_in_sync_group]):
+                    return tf.constant(values)
+
+            return self._strategy.experimental_distribute_values_from_function(copy)
+
+        return tf.nest.map_structure(copies, arrays)
 
     def train(self, epoch: int) -> float:
-        """Train one epoch, numbered from 1; return the mean weighted loss over its batches, penalties included."""
-        order = np.random.Generator(np.random.Philox(key=[self._seed, epoch])).permutation(self._rows)
-        for index, generator in enumerate(_seed_generators(self.network)):
-            generator.state.assign(np.random.SeedSequence([self._seed, epoch, index]).generate_state(2))
-        return float(self._epoch(tf.constant(order, tf.int32)))
+        """Train one epoch, numbered from 1; return the mean weighted loss over its batches, penalties included.
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def _epoch(self, order: tf.Tensor) -> tf.Tensor:
-        total = tf.constant(0.0)
-        for start in tf.range(0, self._rows, self._batch_size):
-            total += self._step(order[start : start + self._batch_size])
+        Raises TrainingError at the first step whose loss is no number.
+        """
+        for index, generator in enumerate(noise.seed_generators(self.network)):
+            generator.state.assign(np.random.SeedSequence([self._seed, epoch, index]).generate_state(2))
+        total, before = 0.0, 0
+        for pool in self._feed.pools(epoch):
+            steps, step = -(-pool.rows // self.batch_size), 0
+            while step < steps:
+                step, part = self._run(pool, step, steps)
+                if not math.isfinite(part):
+                    raise no_number(f"epoch {epoch}, step {before + step}", part)
+                total += part
+            before += steps
         return total / self._rows
 
-    def _step(self, rows: tf.Tensor) -> tf.Tensor:
-        inputs, target, weight = tf.nest.map_structure(lambda values: tf.gather(values, rows), self._data)
-        variables = [variable.value for variable in self.network.trainable_variables]
-        count = tf.cast(tf.shape(rows)[0], tf.float32)
+    def _run(self, pool: Pool, step: int, steps: int) -> tuple[int, float]:
+        """Train from a step on; return the step reached and the sum of the rows' losses.
+
+        What XLA compiles has batches of one size: a smaller last one goes through the plain graph.
+        """
+        whole = pool.rows // self.batch_size
+        last = min(step + self._steps_a_call, whole if self.xla and step < whole else steps)
+        arguments = pool.data, pool.order, *(tf.constant(number, tf.int32) for number in (pool.rows, step, last))
+        if self.xla and last <= whole:
+            try:
+                reached, total = self._compiled(*arguments)
+                return int(reached), float(total)
+            except _NOT_COMPILABLE as error:
+                self._do_without_xla(error)
+                return step, 0.0
+        reached, total = self._graph(*arguments)
+        return int(reached), float(total)
+
+    def _do_without_xla(self, error: tf.errors.OpError) -> None:
+        reason = str(error.message).strip().splitlines()[0]
+        if not self._fall_back:
+            raise SpecError(
+                f"training.xla: XLA cannot compile this network ({reason}); set it to auto or false"
+            ) from error
+        log.info("train: goes on without XLA, which cannot compile this network: %s", reason)
+        self.xla = False
+
+    @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def _graph(self, *arguments: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._steps(*arguments, whole=False)
+
+    @tf.function(autograph=False, jit_compile=True)  # type: ignore[untyped-decorator]
+    def _compiled(self, *arguments: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._steps(*arguments, whole=True)
+
+    def _steps(
+        self, data: Any, order: tf.Tensor, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor, *, whole: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Take the steps from `first` to before `last`, or until a loss is no number."""
+
+        def step(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            start = index * self.batch_size
+            size = self.batch_size if whole else tf.minimum(self.batch_size, rows - start)
+            return index + 1, total + self._step(data, tf.slice(order, [start], [size]))
+
+        return tf.while_loop(
+            lambda index, total: (index < last) & tf.math.is_finite(total), step, (first, tf.constant(0.0))
+        )
+
+    def _step(self, data: Any, rows: tf.Tensor) -> tf.Tensor:
+        count = tf.size(rows)
+        if self._replicas == 1:
+            return self._update(data, rows, count, None)
+        losses = self._strategy.run(self._share, args=(data, rows, count))
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+    def _share(self, data: Any, rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Take this device's share of a step; shares are filled up to the same size with rows that do not count."""
+        mine = tf.distribute.get_replica_context().replica_id_in_sync_group
+        places = tf.range(mine, count + self._replicas - 1 - (count - 1) % self._replicas, self._replicas)
+        return self._update(data, tf.gather(rows, places % count), count, tf.cast(places < count, tf.float32))
+
+    def _update(self, data: Any, rows: tf.Tensor, count: tf.Tensor, counted: tf.Tensor | None) -> tf.Tensor:
+        """Update the weights by the mean loss of some rows; return the sum of their losses."""
+        inputs, target, weight = tf.nest.map_structure(lambda values: tf.gather(values, rows), data)
+        if counted is not None:
+            weight *= tf.reshape(counted, [-1, *[1] * (weight.shape.rank - 1)])
+        size = tf.cast(count, tf.float32)
         with tf.GradientTape() as tape:
-            outputs = self.network(inputs, training=True)
-            loss = tf.reduce_sum(_weighted(self._loss, target, outputs, weight)) / count
-            loss += tf.add_n(self.network.losses) if self.network.losses else 0.0
-        self.optimizer.apply(tape.gradient(loss, variables))
-        return loss * count
+            outputs = self._outputs(inputs, training=True)
+            loss = tf.reduce_sum(_weighted(self._loss, target, outputs, weight)) / size
+            loss += tf.add_n(self.network.losses) / self._replicas if self.network.losses else 0.0
+            scaled = self.optimizer.scale_loss(loss)
+        variables = [variable.value for variable in self.network.trainable_variables]
+        self.optimizer.apply(tape.gradient(scaled, variables))
+        return loss * size
+
+    def _outputs(self, inputs: Any, *, training: bool) -> tf.Tensor:
+        with devices.computing_in(self.policy, self.network), noise.hashed(self.network):
+            return self.network(inputs, training=training)
 
     def loss(self, examples: Examples) -> float:
         """Return the weighted mean loss of examples, without penalties and without dropout."""
-        total = 0.0
-        for start in range(0, len(examples), _EVALUATION_ROWS):
-            piece = slice(start, start + _EVALUATION_ROWS)
-            inputs = {name: values[piece] for name, values in examples.inputs.items()}
-            total += float(self._loss_sum(inputs, examples.target[piece], examples.weight[piece]))
+        rows = min(len(examples), _EVALUATION_ROWS)
+        sums = [
+            self._loss_sum(*tf.nest.map_structure(lambda values, at=start: _piece(values, at, rows), examples.arrays))
+            for start in range(0, len(examples), rows)
+        ]
         weight = examples.weight if examples.weight.ndim == 1 else examples.weight.mean(axis=1)
-        return total / float(weight.sum(dtype=np.float64))
+        return float(np.sum(sums, dtype=np.float64)) / float(weight.sum(dtype=np.float64))
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
-        outputs = self.network(inputs, training=False)
-        return tf.reduce_sum(_weighted(self._loss, target, outputs, weight))
+        return tf.reduce_sum(_weighted(self._loss, target, self._outputs(inputs, training=False), weight))
 
 
-def _on_device(examples: Examples) -> Any:
-    return tf.nest.map_structure(tf.constant, (dict(examples.inputs), examples.target, examples.weight))
+def _piece(values: Array, start: int, rows: int) -> Array:
+    """Return rows from a start on, as many as are wanted: past the end zeros, which weigh nothing."""
+    piece = np.zeros((rows, *values.shape[1:]), values.dtype)
+    piece[: len(values) - start] = values[start : start + rows]
+    let_go(values)
+    return piece
 
 
 def _weighted(loss: keras.losses.Loss, target: tf.Tensor, outputs: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
@@ -105,6 +241,9 @@ def _weighted(loss: keras.losses.Loss, target: tf.Tensor, outputs: tf.Tensor, we
     return tf.reduce_mean(each * weight, axis=-1)
 
 
-def _seed_generators(network: keras.Model) -> list[keras.random.SeedGenerator]:
-    layers = network._flatten_layers(include_self=False, recursive=True)
-    return [layer.seed_generator for layer in layers if getattr(layer, "seed_generator", None) is not None]
+def no_number(when: str, loss: float) -> TrainingError:
+    """Return the error for a loss that is not finite."""
+    return TrainingError(
+        f"{when}: the loss is no number ({loss}); lower training.optimizer.learning_rate, set its clipnorm, or look "
+        "for outliers in the features"
+    )

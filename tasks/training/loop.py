@@ -4,13 +4,12 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from schemas.document import Document
-from schemas.errors import TrainingError
 from schemas.spec import Training
-from tasks.encoders.base import Array
-from tasks.training.engine import Engine, Examples
+from tasks.training.checkpoints import Checkpoints, Progress
+from tasks.training.engine import Engine, no_number
+from tasks.training.feed import Examples
 
 log = logging.getLogger("evermodel.train")
 
@@ -24,6 +23,16 @@ class History(Document):
     """Validation loss after the epoch, weighted, without penalties and dropout."""
     best_epoch: int
     """The epoch, from 1, whose weights were kept: the last whose validation loss was lower by min_delta or more."""
+    batch_size: int
+    """Rows per update of the weights: half of what was asked for, where memory did not suffice for that."""
+    device: str
+    """Where it was trained."""
+    precision: str
+    """The Keras dtype policy that was trained in."""
+    xla: bool
+    """Whether the steps were compiled by XLA."""
+    warnings: list[str]
+    """What went another way than asked for."""
 
     @property
     def epochs(self) -> int:
@@ -31,44 +40,60 @@ class History(Document):
         return len(self.loss)
 
 
-@dataclass
-class _Best:
-    loss: float = math.inf
-    epoch: int = 0
-    state: Sequence[Array] = ()
-
-
-def fit(engine: Engine, validation: Examples, training: Training) -> History:
+def fit(
+    engine: Engine,
+    validation: Examples,
+    training: Training,
+    *,
+    checkpoints: Checkpoints | None = None,
+    warnings: Sequence[str] = (),
+) -> History:
     """Train until the epochs are over or patience ends; leave the best epoch's weights and optimiser state behind.
 
-    Raises TrainingError as soon as a loss is not a number.
+    It goes on from a checkpoint, if there is one. Raises TrainingError as soon as a loss is no number.
     """
-    best, losses, validation_losses = _Best(), list[float](), list[float]()
-    stopping, variables = training.early_stopping, [*engine.network.variables, *engine.optimizer.variables]
-    for epoch in range(1, training.epochs + 1):
+    checkpoints = checkpoints or Checkpoints(None)
+    progress = checkpoints.load(engine.identity, like=engine.state)
+    if progress.epoch:
+        engine.state = progress.now
+    while not _ended(progress, training):
         started = time.perf_counter()
-        losses.append(engine.train(epoch))
-        validation_losses.append(engine.loss(validation))
-        _refuse_no_number(losses[-1], validation_losses[-1], epoch)
-        _report(epoch, training.epochs, losses[-1], validation_losses[-1], time.perf_counter() - started)
-        if validation_losses[-1] < best.loss - (stopping.min_delta if stopping else 0.0):
-            best = _Best(validation_losses[-1], epoch, [variable.numpy() for variable in variables])
-        elif stopping and epoch - best.epoch >= stopping.patience:
-            break
-    for variable, value in zip(variables, best.state, strict=True):
-        variable.assign(value)
-    return History(loss=losses, validation_loss=validation_losses, best_epoch=best.epoch)
+        _take_epoch(engine, validation, training, progress)
+        _report(progress, training.epochs, time.perf_counter() - started)
+        checkpoints.save(engine.identity, progress)
+    engine.state = progress.best
+    return History(
+        loss=progress.losses,
+        validation_loss=progress.validation_losses,
+        best_epoch=progress.best_epoch,
+        batch_size=engine.batch_size,
+        device=engine.device,
+        precision=engine.policy,
+        xla=engine.xla,
+        warnings=list(warnings),
+    )
 
 
-def _refuse_no_number(loss: float, validation_loss: float, epoch: int) -> None:
-    if not (math.isfinite(loss) and math.isfinite(validation_loss)):
-        raise TrainingError(
-            f"epoch {epoch}: the loss is no number (training {loss}, validation {validation_loss}); lower "
-            "training.optimizer.learning_rate, set its clipnorm, or look for outliers in the features"
-        )
+def _ended(progress: Progress, training: Training) -> bool:
+    stopping = training.early_stopping
+    impatient = stopping is not None and progress.epoch - progress.best_epoch >= stopping.patience
+    return progress.epoch >= training.epochs or impatient
 
 
-def _report(epoch: int, epochs: int, loss: float, validation_loss: float, seconds: float) -> None:
+def _take_epoch(engine: Engine, validation: Examples, training: Training, progress: Progress) -> None:
+    epoch = progress.epoch + 1
+    loss, validation_loss = engine.train(epoch), engine.loss(validation)
+    if not math.isfinite(validation_loss):
+        raise no_number(f"epoch {epoch}, validation", validation_loss)
+    progress.losses.append(loss)
+    progress.validation_losses.append(validation_loss)
+    progress.now = engine.state
+    if validation_loss < progress.best_loss - (training.early_stopping.min_delta if training.early_stopping else 0.0):
+        progress.best_loss, progress.best_epoch, progress.best = validation_loss, epoch, progress.now
+
+
+def _report(progress: Progress, epochs: int, seconds: float) -> None:
+    epoch, loss, validation_loss = progress.epoch, progress.losses[-1], progress.validation_losses[-1]
     event = {"stage": "train", "epoch": epoch, "epochs": epochs, "loss": loss, "validation_loss": validation_loss}
     log.info(
         "train: epoch %d/%d, loss %.4g, validation loss %.4g",

@@ -1,25 +1,30 @@
 """R1-R8, R30, R31, R35: train as a stage, on real data that ingest and encode prepared."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from sklearn.datasets import load_breast_cancer, load_iris
 
 from schemas.contract import Contract
-from schemas.errors import DataError, SpecError, TrainingError
+from schemas.errors import DataError, ResourceError, SpecError, TrainingError
 from schemas.spec import Source, Spec
 from schemas.spec_file import read_spec
 from schemas.stages import EncodeRequest, IngestRequest, TrainRequest, TrainResult
-from tasks import encode, ingest, train
+from tasks import encode, features, ingest, train
 from tasks.bundle import Bundle
 from tasks.examples import write_example
 from tasks.tables import read_table
+from tasks.training import feed
 
 EXAMPLES = {
     "diabetes": ("linear", 1, "mean_squared_error"),
@@ -119,6 +124,57 @@ def test_same_request_gives_the_same_bytes_in_another_workspace_and_process(canc
     again = TrainResult.model_validate_json(ended.stdout)
     assert (again.run_key, again.files) == (result.run_key, result.files)
     assert "train: epoch 5/5, loss " in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory) -> tuple[TrainRequest, TrainResult]:
+    """A training that takes long enough to be stopped, undisturbed."""
+    folder = tmp_path_factory.mktemp("lasting")
+    changes = ("training.epochs=60", "training.batch_size=4", "training.early_stopping=null", "network.dropout=0.3")
+    asked = request(read_spec(write_example("breast-cancer", folder), overrides=changes), folder / "workspace")
+    return asked, train.run(asked)
+
+
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+def test_stopped_training_is_finished_by_the_next_run_with_the_same_bytes(lasting, tmp_path, caplog, stop, code):
+    """BAD_INPUTS 42, 43."""
+    asked, expected = lasting
+    asked = asked.model_copy(update={"workspace": str(tmp_path)})
+    (tmp_path / "request.json").write_text(asked.to_json())
+    command = [sys.executable, "-m", "tasks.train", str(tmp_path / "request.json")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not list(tmp_path.glob("checkpoints/*/*.npz")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(stop)
+        assert process.wait() == code
+    assert not list(tmp_path.glob("train/[!.]*"))
+    caplog.set_level("INFO", "evermodel")
+    assert train.run(asked).files == expected.files
+    assert "train: goes on after epoch " in caplog.text
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_rows_above_the_memory_allowed_are_streamed_to_the_same_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(feed, "_POOL_BYTES", 200_000)
+    numbers = np.random.default_rng(0).normal(size=(20_000, 20))
+    frame = pd.DataFrame(numbers, columns=[f"x{index}" for index in range(20)]).assign(
+        y=numbers[:, 0] - numbers[:, 1], w=np.abs(numbers[:, 2])
+    )
+    mapped, networks, keys = [], [], set()
+    real = features._mapped
+    monkeypatch.setattr(features, "_mapped", lambda path, *given: mapped.append(path.stem) or real(path, *given))
+    for memory in (1, None):
+        training = {"epochs": 1, "memory_mb": memory, "batch_size": 256}
+        spec = spec_of(frame, tmp_path, problem="regression", target="y", training=training, data={"weight": "w"})
+        asked = request(spec, tmp_path / str(memory))
+        result = train.run(asked)
+        keys.add(result.run_key)
+        networks.append(result.files["bundle/network.keras"])
+        assert all(name.startswith("bundle/") or name == "history.json" for name in result.files)
+    assert networks[0] == networks[1]
+    assert len(keys) == 1
+    assert mapped == ["train", "validation"]  # for the first alone
 
 
 PLAIN_KERAS = """
@@ -222,7 +278,7 @@ def test_target_that_the_output_cannot_reach_is_refused(tmp_path, activation, sc
 @pytest.mark.parametrize(
     ("training", "error", "message"),
     [
-        ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, TrainingError, "epoch [12]: the loss is no number"),
+        ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, TrainingError, r"epoch \d, step \d+: the loss is no"),
         ({"class_weight": {"malignat": 2}}, SpecError, "no label 'malignat'; there are benign, malignant"),
         ({"class_weight": {"benign": 0, "malignant": 0}}, SpecError, "leave no train row a finite weight above 0"),
         ({"loss": "binary_crossentropi"}, SpecError, "did you mean BinaryCrossentropy"),
@@ -267,3 +323,39 @@ def test_encode_of_another_ingest_is_refused(cancer, tmp_path):
     mixed = request(iris, tmp_path).model_copy(update={"ingest": cancer[0].ingest})
     with pytest.raises(SpecError, match="ingest and encode do not belong together"):
         train.run(mixed)
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU is there")
+def test_gpu_that_is_absent_is_told_before_any_data_is_read(tmp_path):
+    nowhere = {"path": str(tmp_path / "nowhere"), "digest": "0"}
+    asked = TrainRequest(workspace=str(tmp_path), ingest=nowhere, encode=nowhere, training={"device": {"gpus": 2}})
+    with pytest.raises(ResourceError, match=r"training\.device asks for 2 GPUs, and TensorFlow sees none"):
+        train.run(asked)
+
+
+def greedy(values):
+    """An activation that wants a pebibyte for more than 20 rows, and for 15."""
+
+    def take(rows):
+        np.empty(2**47 if rows > 20 or rows == 15 else 1)
+        return np.float32(0)
+
+    return values + tf.stop_gradient(tf.ensure_shape(tf.numpy_function(take, [tf.shape(values)[0]], tf.float32), []))
+
+
+def test_batch_is_halved_once_when_memory_ends(tmp_path, caplog, monkeypatch):
+    frame = pd.DataFrame(
+        {"x": np.arange(60.0), "y": np.arange(60.0), "s": ["train"] * 40 + ["validation", "test"] * 10}
+    )
+    keys = {"columns": {"x": {"kind": "numeric"}}, "split": {"by": "column", "column": "s"}}
+    keys |= {"network": {"hidden": [4], "activation": "greedy"}}
+    monkeypatch.setitem(keras.src.activations.ALL_OBJECTS_DICT, "greedy", greedy)
+    spec = spec_of(frame, tmp_path, problem="regression", target="y", training={"batch_size": 40}, **keys)
+    result = train.run(request(spec, tmp_path))
+    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"batch_size": 30})})
+    with pytest.raises(ResourceError, match=r"CPU:0: no memory for training\.batch_size 30, nor for 15; lower it"):
+        train.run(request(spec, tmp_path))
+    assert result.warnings == ["CPU:0: no memory for training.batch_size 40; trained with 20"]
+    history = json.loads(Path(result.path, "history.json").read_text())
+    assert (history["batch_size"], history["warnings"]) == (20, result.warnings)
+    assert f"train: {result.warnings[0]}" in caplog.messages

@@ -12,7 +12,8 @@ from tasks.encoders.table import NUMBERS, Slot
 from tasks.encoders.target import LabelsTarget, LabelTarget, NumberTarget
 from tasks.networks import mlp
 from tasks.training import catalogue
-from tasks.training.engine import Engine, Examples
+from tasks.training.engine import Engine
+from tasks.training.feed import Examples
 
 SGD = Named(name="sgd", learning_rate=0.1)
 NUMBER = NumberTarget(names=("y",), centers=(0.0,), scales=(1.0,))
@@ -54,12 +55,17 @@ def engine():
         optimizer: Named = SGD,
         batch_size: int = 4,
         seed: int = 0,
+        policy: str = "float32",
+        xla: bool | str = False,
+        epochs: int = 1,
+        budget_bytes: int = 1 << 30,
         **network: Any,
     ) -> Engine:
         keras.utils.clear_session()
         keras.utils.set_random_seed(seed % 2**32)
         built = mlp.build(Mlp(**{"hidden": ()} | network), _slots(given.inputs), target)
         losses, optimizers = catalogue.loss(Named(name=loss)), catalogue.optimizer(optimizer)
-        return Engine(built, losses, optimizers, given, batch_size=batch_size, seed=seed)
+        how = {"policy": policy, "xla": xla, "epochs": epochs, "budget_bytes": budget_bytes}
+        return Engine(built, losses, optimizers, given, batch_size=batch_size, seed=seed, **how)
 
     return make

@@ -1,10 +1,16 @@
 """The engine: its losses against NumPy's, and the order and noise of its epochs."""
 
+import logging
+
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from schemas.errors import SpecError
 from schemas.spec import Named
 from tasks.encoders.target import LabelsTarget, LabelTarget
+from tasks.training import feed
 from tasks.training.engine import Engine
 
 RNG = np.random.default_rng(3)
@@ -148,7 +154,7 @@ def test_dropout_makes_other_noise_in_each_epoch_and_none_in_the_loss(engine, ex
 
 
 def test_noise_of_a_batch_does_not_return_in_the_next_epoch(engine, examples):
-    noisy = engine(examples(NUMBERS, NUMBERS[:, :1]), hidden=(20, 20), dropout=0.5, batch_size=1)
+    noisy = engine(examples(NUMBERS, NUMBERS[:, :1]), optimizer=STILL, hidden=(20, 20), dropout=0.5, batch_size=1)
     state = [layer.seed_generator.state for layer in noisy.network.layers if hasattr(layer, "seed_generator")]
     seen = set()
     for epoch in (1, 2, 3):
@@ -185,3 +191,81 @@ def test_embeddings_and_tensors_learn(engine, examples):
 def test_any_seed_is_taken(engine, examples):
     noisy = engine(examples(NUMBERS, NUMBERS[:, :1]), seed=2**40 + 3, hidden=(4,), dropout=0.5)
     assert np.isfinite(noisy.train(1))
+
+
+@pytest.mark.parametrize("network", [NOISY, {"hidden": (6,)}], ids=["noisy", "plain"])
+def test_xla_learns_as_the_plain_graph_does(engine, examples, network):
+    given = examples(NUMBERS, NUMBERS[:, :1] ** 2, WEIGHT)
+    plain, compiled = (engine(given, xla=xla, optimizer=Named(name="adam"), **network) for xla in (False, True))
+    for epoch in (1, 2):
+        assert compiled.train(epoch) == pytest.approx(plain.train(epoch), rel=1e-4)
+    for one, other in zip(weights(compiled), weights(plain), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    assert int(compiled.optimizer.iterations) == 6
+    assert compiled._compiled.experimental_get_tracing_count() == compiled._graph.experimental_get_tracing_count() == 1
+
+
+def test_sizes_decide_on_xla(engine, examples):
+    given = examples(NUMBERS, NUMBERS[:, :1])
+    assert not engine(given, xla="auto", epochs=100).xla
+    assert engine(given, xla="auto", epochs=10**5).xla
+    assert not engine(given, xla="auto", epochs=10**5, hidden=(10_000, 1000)).xla
+
+
+def test_network_that_xla_cannot_compile_goes_on_without(engine, examples, caplog, monkeypatch):
+    def foreign(values):
+        return values + tf.stop_gradient(tf.ensure_shape(tf.numpy_function(np.float32, [0.0], tf.float32), []))
+
+    caplog.set_level(logging.INFO, "evermodel")
+    monkeypatch.setitem(keras.src.activations.ALL_OBJECTS_DICT, "foreign", foreign)
+    given = examples(NUMBERS, NUMBERS[:, :1])
+    asked = {"hidden": (4,), "activation": "foreign"}
+    unasked, plain = engine(given, xla="auto", epochs=10**5, **asked), engine(given, **asked)
+    assert unasked.train(1) == plain.train(1)
+    assert not unasked.xla
+    assert "goes on without XLA, which cannot compile this network" in caplog.text
+    with pytest.raises(SpecError, match=r"training\.xla: XLA cannot compile this network \(.*\); set it to auto or"):
+        engine(given, xla=True, **asked).train(1)
+
+
+@pytest.fixture
+def small_pools(monkeypatch):
+    """Blocks of 100 rows and pools of up to 4 blocks, for batches of 20 and rows of 20 bytes."""
+    monkeypatch.setattr(feed, "_BLOCK_ROWS", 100)
+    monkeypatch.setattr(feed, "_POOL_BYTES", 450 * 20)
+
+
+@pytest.mark.parametrize(("xla", "rows"), [(False, 2033), (True, 2033), (False, 2000)])
+def test_rows_streamed_from_disk_give_the_same_weights(engine, examples, tmp_path, small_pools, xla, rows):
+    numbers = RNG.normal(size=(rows, 3)).astype(np.float32)
+    numbers.tofile(tmp_path / "numbers")
+    mapped = np.memmap(tmp_path / "numbers", np.float32, "r", shape=(rows, 3))
+    target, weight = numbers[:, :1], RNG.random(rows)
+    asked = {"xla": xla, "batch_size": 20, "hidden": (5,), "dropout": 0.2}
+    resident = engine(examples(numbers, target, weight), **asked)
+    streamed = engine(examples(mapped, target, weight), budget_bytes=3 * 400 * 20, **asked)
+    assert (resident._feed.streams, streamed._feed.streams) == (False, True)
+    for epoch in (1, 2):
+        assert streamed.train(epoch) == resident.train(epoch)
+    assert equal(weights(streamed), weights(resident))
+    assert int(streamed.optimizer.iterations) == 2 * -(-rows // 20)
+
+
+def test_each_row_comes_once_an_epoch_and_pools_mix_blocks(small_pools):
+    rows = np.arange(2033, dtype=np.float32)
+    given = feed.Examples({"x": np.zeros((2033, 3), np.float32)}, rows, rows)
+    fed = feed.Feed(given, batch_size=20, seed=0, budget_bytes=10**6, place=lambda arrays: arrays)
+    epochs = []
+    for epoch in (1, 2):
+        pools = [pool.data[1][pool.order[: pool.rows]] for pool in fed.pools(epoch)]
+        assert [len(pool) % 20 for pool in pools] == [0, 0, 0, 0, 0, 13]
+        assert min(len({int(row) // 100 for row in pool[:60]}) for pool in pools) >= 3
+        epochs.append(np.concatenate(pools))
+        np.testing.assert_array_equal(np.sort(epochs[-1]), rows)
+    assert not np.array_equal(*epochs)
+
+
+def test_budget_below_a_few_pools_is_refused(engine, examples):
+    given = examples(NUMBERS, NUMBERS[:, :1])
+    with pytest.raises(SpecError, match=r"training\.memory_mb is 0, and streaming needs 1 at batch_size 4; allow that"):
+        engine(given, budget_bytes=100)

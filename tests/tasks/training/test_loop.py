@@ -7,6 +7,8 @@ import pytest
 
 from schemas.errors import TrainingError
 from schemas.spec import EarlyStopping, Named, Training
+from tasks.training import checkpoints
+from tasks.training.engine import Engine
 from tasks.training.loop import fit
 
 X = np.linspace(-1, 1, 16)[:, None]
@@ -53,15 +55,15 @@ def test_gain_below_min_delta_does_not_count(learner):
     assert (history.best_epoch, history.epochs) == (1, 4)
 
 
-@pytest.mark.parametrize("loss", ["training", "validation"])
-def test_loss_that_is_no_number_ends_training_with_its_epoch(engine, examples, loss):
-    if loss == "training":
+@pytest.mark.parametrize("where", ["step 2", "validation"])
+def test_loss_that_is_no_number_ends_training_with_its_epoch_and_step(engine, examples, where):
+    if where == "step 2":
         network = engine(examples(X, 3 * X), optimizer=Named(name="sgd", learning_rate=1e30), batch_size=8)
         validation = examples(X, X)
     else:
         network, validation = engine(examples(X, 3 * X)), examples(X, X * np.float32(np.inf))
     with pytest.raises(
-        TrainingError, match=r"epoch 1: the loss is no number .*lower training\.optimizer\.learning_rate"
+        TrainingError, match=rf"epoch 1, {where}: the loss is no number .*lower training\.optimizer\.learning_rate"
     ):
         fit(network, validation, training())
 
@@ -69,5 +71,80 @@ def test_loss_that_is_no_number_ends_training_with_its_epoch(engine, examples, l
 def test_each_epoch_is_said_with_its_figures(learner, caplog):
     caplog.set_level(logging.INFO, "evermodel")
     history = fit(*learner, Training(epochs=2))
-    assert caplog.messages[0].startswith("train: epoch 1/2, loss ")
-    assert [record.event["validation_loss"] for record in caplog.records] == history.validation_loss
+    said = [record for record in caplog.records if record.name == "evermodel.train"]
+    assert said[0].getMessage().startswith("train: epoch 1/2, loss ")
+    assert [record.event["validation_loss"] for record in said] == history.validation_loss
+
+
+class StopError(Exception):
+    """What ends a training from outside."""
+
+
+def stopped(learner, directory, epoch: int, **keys) -> None:
+    """Train with checkpoints, and stop after an epoch was reported, before its own checkpoint."""
+
+    class Stop(logging.Handler):
+        def emit(self, record):
+            if record.event["epoch"] == epoch:
+                raise StopError
+
+    handler = Stop()
+    log = logging.getLogger("evermodel.train")
+    log.addHandler(handler)
+    try:
+        with pytest.raises(StopError), checkpoints.kept(directory) as kept:
+            fit(*learner, training(**keys), checkpoints=kept)
+    finally:
+        log.removeHandler(handler)
+
+
+NOISY = {"optimizer": Named(name="nadam", learning_rate=0.05), "hidden": (6,), "dropout": 0.3, "normalization": "batch"}
+
+
+def test_stopped_training_goes_on_to_the_same_end(engine, examples, tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "evermodel")
+    monkeypatch.setattr(checkpoints, "_SHARE", 0)
+    given, validation = examples(X, 3 * X), examples(X, 2 * X)
+    undisturbed = engine(given, **NOISY)
+    expected = fit(undisturbed, validation, training(early_stopping={"patience": 4}))
+    assert expected.best_epoch < expected.epochs - 1
+    for epoch in (3, expected.epochs):  # when the best epoch is the latest, and when it is not
+        stopped((engine(given, **NOISY), validation), tmp_path / "kept", epoch, early_stopping={"patience": 4})
+        assert f"train: goes on after epoch {epoch - 1}" not in caplog.text
+        resumed = engine(given, **NOISY)
+        with checkpoints.kept(tmp_path / "kept") as kept:
+            assert fit(resumed, validation, training(early_stopping={"patience": 4}), checkpoints=kept) == expected
+        assert f"train: goes on after epoch {epoch - 1}" in caplog.text
+        for one, other in zip(variables(resumed), variables(undisturbed), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("fault", ["cut short", "one bit", "another network", "another device"])
+def test_checkpoint_that_is_broken_or_foreign_is_set_aside(engine, examples, tmp_path, caplog, monkeypatch, fault):
+    caplog.set_level(logging.INFO, "evermodel")
+    monkeypatch.setattr(checkpoints, "_SHARE", 0)
+    given, validation = examples(X, 3 * X), examples(X, 2 * X)
+    stopped((engine(given), validation), tmp_path / "kept", 3)
+    (path,) = (tmp_path / "kept").glob("*.npz")
+    content = path.read_bytes()
+    if fault == "cut short":
+        path.write_bytes(content[: len(content) // 2])
+    elif fault == "one bit":
+        place = content.index(b'"identity"')
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    elif fault == "another device":
+        monkeypatch.setattr(Engine, "device", "GPU:0")
+    hidden = (3,) if fault == "another network" else ()
+    undisturbed = fit(engine(given, hidden=hidden), validation, training())
+    with checkpoints.kept(tmp_path / "kept") as kept:
+        assert fit(engine(given, hidden=hidden), validation, training(), checkpoints=kept) == undisturbed
+        assert path.with_suffix(".aside").exists()
+    why = "is of another training" if fault.startswith("another") else "cannot be read"
+    assert f"{path} {why}" in caplog.text
+
+
+def test_of_two_runs_of_one_training_one_keeps_no_checkpoints(learner, tmp_path):
+    with checkpoints.kept(tmp_path / "kept"), checkpoints.kept(tmp_path / "kept") as second:
+        fit(*learner, Training(epochs=1), checkpoints=second)
+        assert list((tmp_path / "kept").iterdir()) == []

@@ -1,0 +1,133 @@
+"""Checkpoints: what a killed training goes on from, to the same end as if nothing had happened."""
+
+import contextlib
+import fcntl
+import json
+import logging
+import math
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from schemas.errors import TrainingError
+from tasks.encoders.base import Array
+
+log = logging.getLogger("evermodel.train")
+
+_SHARE = 50
+"""A checkpoint is followed by this many times its own duration without one: it costs less than 2 %."""
+
+
+@dataclass
+class Progress:
+    """How far training has come: the losses of each epoch, the variables now and those after the best epoch."""
+
+    losses: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    now: Sequence[Array] = ()
+    best: Sequence[Array] = ()
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return len(self.losses)
+
+
+class Checkpoints:
+    """The checkpoints of one training, each in the place of the one before."""
+
+    def __init__(self, directory: Path | None) -> None:
+        """Keep checkpoints in a directory, or none."""
+        self._directory, self._due = directory, 0.0
+
+    def load(self, identity: Mapping[str, Any], like: Sequence[Array]) -> Progress:
+        """Return the progress that was saved, or that of a beginning.
+
+        A checkpoint that cannot be read, is of another identity, or has variables of other shapes than `like`, is set
+        aside.
+        """
+        path = self._path(identity)
+        if path is None or not path.exists():
+            return Progress()
+        try:
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
+                values = [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
+            said, now, best = json.loads(values[0].tobytes()), values[1 : len(like) + 1], values[-len(like) :]
+            same = said["identity"] == identity
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            return _set_aside(path, f"cannot be read ({error})")
+        if not same or not _alike(now, like) or not _alike(best, like):
+            return _set_aside(path, "is of another training")
+        log.info("train: goes on after epoch %d, where an earlier run was stopped", len(said["losses"]))
+        names = ("losses", "validation_losses", "best_loss", "best_epoch")
+        return Progress(**{name: said[name] for name in names}, now=now, best=best)
+
+    def save(self, identity: Mapping[str, Any], progress: Progress) -> None:
+        """Save the progress, unless the last checkpoint is too young."""
+        path, started = self._path(identity), time.monotonic()
+        if path is None or started < self._due:
+            return
+        said = {
+            "identity": identity,
+            "losses": progress.losses,
+            "validation_losses": progress.validation_losses,
+            "best_loss": progress.best_loss,
+            "best_epoch": progress.best_epoch,
+        }
+        best = progress.best if progress.best_epoch < progress.epoch else ()  # else it is what is now
+        part = path.with_suffix(".part")
+        try:
+            with part.open("wb") as handle:
+                np.savez(handle, np.frombuffer(json.dumps(said).encode(), np.uint8), *progress.now, *best)
+            part.replace(path)
+        except OSError as error:
+            log.warning("train: no checkpoint of epoch %d: %s", progress.epoch, error)
+        self._due = time.monotonic() + _SHARE * (time.monotonic() - started)
+
+    def _path(self, identity: Mapping[str, Any]) -> Path | None:
+        return self._directory and self._directory / f"batch-{identity['batch_size']}.npz"
+
+
+def _alike(values: Sequence[Array], others: Sequence[Array]) -> bool:
+    return [(value.shape, value.dtype) for value in values] == [(other.shape, other.dtype) for other in others]
+
+
+def _set_aside(path: Path, why: str) -> Progress:
+    aside = path.with_suffix(".aside")
+    path.replace(aside)
+    log.warning("train: the checkpoint %s %s; it is set aside as %s, and training begins anew", path, why, aside.name)
+    return Progress()
+
+
+@contextlib.contextmanager
+def kept(directory: Path) -> Iterator[Checkpoints]:
+    """Keep checkpoints in a directory until training ends, by success or by its own failure.
+
+    A training that is stopped leaves them behind. Of two runs that train the same, one keeps none.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("train: another run trains the same; this one keeps no checkpoints")
+            yield Checkpoints(None)
+            return
+        try:
+            yield Checkpoints(directory)
+        except TrainingError:
+            shutil.rmtree(directory, ignore_errors=True)  # it would fail again
+            raise
+        shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        os.close(lock)

@@ -1,0 +1,137 @@
+"""The rows of an epoch on the device, in the order of that epoch: all of them at once, or pool after pool.
+
+Rows on disk lie in blocks of consecutive rows. An epoch draws an order of blocks, takes as many of them as make a pool,
+and shuffles the rows of a pool among each other. The draw depends on (seed, epoch) and on the rows' size alone, so that
+it does not matter for the outcome where the rows are; a table that makes one pool is shuffled as a whole.
+"""
+
+import mmap
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from schemas.errors import SpecError
+from tasks.encoders.base import Array, Floats
+
+_POOL_BYTES = 128 << 20
+_BLOCK_ROWS = 1024
+_POOLS_AT_ONCE = 3
+"""One that is trained from, one that waits on the device, and one that is read."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a network learns from or is judged by.
+
+    `inputs` are arrays of shape (n, ...) by input name, in memory or mapped from disk; `target` is of shape (n,) or
+    (n, units), and `weight` of shape (n,), or (n, units) where each output has a weight of its own.
+    """
+
+    inputs: Mapping[str, Array]
+    target: Array
+    weight: Floats
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.target)
+
+    @property
+    def arrays(self) -> tuple[dict[str, Array], Array, Floats]:
+        """All arrays, as a structure."""
+        return dict(self.inputs), self.target, self.weight
+
+
+def let_go(values: Array) -> None:
+    """Give back the memory of a mapped file's pages; they stay in the system's cache as long as it has room."""
+    pages: Any = values.base
+    if isinstance(pages, mmap.mmap):
+        pages.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rows on the device: tensors as `Examples.arrays`, and the order to go through them, of which `rows` count."""
+
+    data: Any
+    order: Array
+    rows: int
+
+
+class Feed:
+    """Gives the rows of each epoch."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        *,
+        batch_size: int,
+        seed: int,
+        budget_bytes: int,
+        place: Callable[[Any], Any],
+    ) -> None:
+        """Put the examples on the device by `place` if the budget holds them.
+
+        Raises SpecError when it does not even hold some pools of them.
+        """
+        row_bytes = sum(values.nbytes for values in tf.nest.flatten(examples.arrays)) // len(examples)
+        self._examples, self._seed, self._place = examples, seed, place
+        self._block = batch_size * -(-_BLOCK_ROWS // batch_size)  # a pool of whole blocks has no batch cut short
+        blocks_a_pool = max(1, _POOL_BYTES // (row_bytes * self._block))
+        self._pools = -(-len(examples) // (blocks_a_pool * self._block))
+        self._pool_rows = min(len(examples), blocks_a_pool * self._block)
+        self.streams = row_bytes * len(examples) > budget_bytes
+        if self.streams and (needed := _POOLS_AT_ONCE * self._pool_rows * row_bytes) > budget_bytes:
+            raise SpecError(
+                f"training.memory_mb is {budget_bytes >> 20}, and streaming needs {-(-needed >> 20)} at batch_size "
+                f"{batch_size}; allow that much, or lower training.batch_size"
+            )
+        self._resident = None if self.streams else place(examples.arrays)
+
+    def pools(self, epoch: int) -> Iterator[Pool]:
+        """Yield the pools of an epoch; while one is trained from, the next is read."""
+        orders = self._orders(epoch)
+        if self._resident is not None:
+            for rows, order in orders:
+                yield Pool(self._resident, self._filled(rows[order]), len(rows))
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="feed") as reader:
+            waiting = reader.submit(self._read, *next(orders))
+            for following in orders:
+                pool, waiting = waiting.result(), reader.submit(self._read, *following)
+                yield pool
+                del pool  # its memory is the next one's
+            yield waiting.result()
+
+    def _orders(self, epoch: int) -> Iterator[tuple[Array, Array]]:
+        """Yield each pool's rows as they lie on disk, and the order to take them in."""
+        random = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
+        total = len(self._examples)
+        if self._pools == 1:
+            yield np.arange(total), random.permutation(total)
+            return
+        blocks = np.array_split(random.permutation(total // self._block), self._pools)
+        for index, chosen in enumerate(blocks, start=1):
+            rows = (chosen[:, None] * self._block + np.arange(self._block)).reshape(-1)
+            if index == self._pools:  # what is left over makes the epoch's last batches
+                rows = np.concatenate([rows, np.arange(total // self._block * self._block, total)])
+            yield rows, random.permutation(len(rows))
+
+    def _read(self, rows: Array, order: Array) -> Pool:
+        """Return the rows as a pool; all pools have the same shape, so that one graph takes them."""
+        arrays = tf.nest.map_structure(lambda values: self._gathered(values, rows), self._examples.arrays)
+        return Pool(self._place(arrays), self._filled(order), len(rows))
+
+    def _gathered(self, values: Array, rows: Array) -> Array:
+        gathered = np.zeros((self._pool_rows, *values.shape[1:]), values.dtype)
+        for start in range(0, len(rows), self._block):
+            first, count = rows[start], min(self._block, len(rows) - start)
+            gathered[start : start + count] = values[first : first + count]
+        let_go(values)
+        return gathered
+
+    def _filled(self, order: Array) -> Array:
+        return np.resize(order, self._pool_rows).astype(np.int32)

@@ -1,0 +1,102 @@
+"""Where training runs: an absent GPU, several devices, other numbers, memory that ends."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schemas.errors import ResourceError
+from schemas.spec import Gpus, Named, Training
+from tasks.training import devices
+
+RNG = np.random.default_rng(5)
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU is there")
+def test_gpu_that_is_asked_for_and_absent_is_an_error_and_auto_takes_the_cpu():
+    for wanted, count in (("gpu", "1 GPU,"), (Gpus(gpus=2), "2 GPUs,")):
+        with pytest.raises(ResourceError, match=rf"training\.device asks for {count} and TensorFlow sees none"):
+            devices.find(wanted)
+    assert devices.find("auto") == devices.find("cpu") == ("CPU:0",)
+    assert devices.precision("auto", ("CPU:0",)) == "float32"
+
+
+def test_memory_is_what_the_spec_says_or_a_quarter_of_the_hosts():
+    assert devices.memory_bytes(Training(memory_mb=3), ("CPU:0",)) == 3 << 20
+    assert 0 < devices.memory_bytes(Training(), ("CPU:0",)) <= devices._host_bytes() / 4
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_learns_and_leaves_a_float32_network(engine, examples, policy):
+    numbers = RNG.normal(size=(64, 3))
+    given = examples(numbers, numbers @ [[1.0], [2.0], [-1.0]])
+    keys = {"optimizer": Named(name="adam", learning_rate=0.02), "hidden": (16,), "batch_size": 16}
+    exact, mixed = engine(given, **keys), engine(given, policy=policy, **keys)
+    losses = {each.policy: [each.train(epoch) for epoch in range(1, 31)] for each in (exact, mixed)}
+    assert losses[policy] != losses["float32"]
+    assert losses[policy][-1] == pytest.approx(losses["float32"][-1], rel=0.1, abs=0.05)
+    assert {layer.dtype_policy.name for layer in mixed.network.layers} == {"float32"}
+    assert {variable.dtype for variable in mixed.network.variables} == {"float32"}
+
+
+MIRRORED = """
+import json, pathlib, sys
+import keras, numpy as np, tensorflow as tf
+from schemas.spec import Mlp
+from tasks.encoders.table import NUMBERS, Slot
+from tasks.encoders.target import NumberTarget
+from tasks.networks import files, mlp
+from tasks.training import devices, loop
+from tasks.training.engine import Engine
+from tasks.training.feed import Examples
+from schemas.spec import Training
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+random = np.random.default_rng(0)
+numbers = random.normal(size=(41, 3)).astype(np.float32)  # the last batch has one row, less than there are devices
+weight = random.random(41).astype(np.float32)
+given = Examples({NUMBERS: numbers}, numbers @ np.array([[1], [2], [3]], np.float32), weight)
+for names in (("CPU:0",), ("CPU:0", "CPU:1")):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    with devices.scope(names):
+        slot = Slot(name=NUMBERS, shape=(3,), columns=("a", "b", "c"))
+        shape = json.loads(sys.argv[1])
+        network = mlp.build(Mlp(hidden=(8,), **shape), [slot], NumberTarget(names=("y",), centers=(0,), scales=(1,)))
+        adam = keras.optimizers.Adam(0.01)
+        engine = Engine(network, keras.losses.MeanSquaredError(), adam, given, batch_size=8, seed=0)
+        history = loop.fit(engine, given, Training(epochs=3))
+    network.compile(optimizer=adam, loss="mean_squared_error")
+    files.save(network, pathlib.Path(sys.argv[2]))
+    saved = keras.models.load_model(sys.argv[2])
+    assert (saved(given.inputs).numpy() == network(given.inputs).numpy()).all()
+    weights = [variable.numpy().tolist() for variable in saved.trainable_variables]
+    said = {"device": history.device, "loss": history.loss, "steps": int(saved.optimizer.iterations)}
+    print(json.dumps({**said, "weights": weights}))
+"""
+
+
+def mirrored(folder, **network) -> list[dict]:
+    command = [sys.executable, "-c", MIRRORED, json.dumps(network), str(folder / "network.keras")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def test_two_devices_take_the_steps_of_one(tmp_path):
+    one, two = mirrored(tmp_path, l2=0.01)
+    assert (one["device"], two["device"], one["steps"]) == ("CPU:0", "2 devices", two["steps"])
+    np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-4)
+    for first, second in zip(one["weights"], two["weights"], strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-5)
+
+
+def test_two_devices_train_with_noise_and_normalisation(tmp_path):
+    one, two = mirrored(tmp_path, dropout=0.2, normalization="batch")
+    assert two["loss"][-1] < two["loss"][0]
+    assert two["loss"][-1] == pytest.approx(one["loss"][-1], rel=0.5)
