@@ -15,7 +15,7 @@ from prefect.flows import Flow
 from prefect.utilities.callables import parameter_schema
 
 from flows import images
-from flows.retrain import retrain
+from flows.retrain import GPU, retrain
 from flows.runners.docker import device_requests
 from flows.runners.mounts import local_source
 from flows.runners.work_pool import deployment
@@ -23,8 +23,6 @@ from flows.stage import stage as stage_flow
 from schemas.errors import ResourceError, SpecError
 from schemas.runners import STAGES, Gpu, StageName, WorkPool
 from schemas.spec import Spec
-
-GPU_LIMIT = "gpu"
 
 _CODE = {"process": str(Path(__file__).parent.parent)}
 _CODE_IN_IMAGE = "/opt/evermodel"
@@ -42,14 +40,14 @@ def deploy(
     workspace = workspace if "://" in workspace else str(Path(workspace).absolute())
     with get_client(sync_client=True) as client:
         for name in STAGES:
-            runner = spec.runner.of(name)
+            runner = spec.runner_of(name)
             if isinstance(runner, WorkPool):
                 found = _pool(client, runner.pool)
                 variables = job_variables(name, runner, spec, workspace=workspace, kind=found.type)
                 _deploy(client, stage_flow, deployment(spec.name, name), found, variables, queue=runner.queue)
-                if runner.gpu:
-                    _limit_gpu(client)
                 yield f"stage/{deployment(spec.name, name)}", found.name
+        if spec.training.device not in ("auto", "cpu"):
+            _limit_gpu(client)
         home = _home(client, pool)
         variables = job_variables(None, WorkPool(pool=pool), spec, workspace=workspace, kind=home.type)
         parameters = {"spec": spec.model_dump(mode="json"), "workspace": workspace}
@@ -115,9 +113,9 @@ def _deploy(
 def _limit_gpu(client: SyncPrefectClient) -> None:
     """Let one task at a time use a GPU, unless an operator has set another limit."""
     try:
-        client.read_concurrency_limit_by_tag(GPU_LIMIT)
+        client.read_concurrency_limit_by_tag(GPU)
     except ObjectNotFound:
-        client.create_concurrency_limit(GPU_LIMIT, 1)
+        client.create_concurrency_limit(GPU, 1)
 
 
 def job_variables(

@@ -41,6 +41,9 @@ R = TypeVar("R", bound=Result)
 
 _NAMES = {request: name for name, request in REQUESTS.items()}
 
+GPU = "gpu"
+"""Tag of tasks that use a GPU: the server's concurrency limit of this name says how many may run at once."""
+
 _REGISTRY_DELAYS_S: list[float] = [1, 5, 25]
 
 
@@ -130,8 +133,10 @@ class _Chain:
         if self._force:
             target.discard()
         standing = stage.published(kind, target) is not None and (name != "register" or module.stands(request))
-        task = _TASKS[name].with_options(refresh_cache=not standing)
-        task(name, request, run_key, self._spec.runner.of(name), self._spec.name)
+        runner = self._spec.runner_of(name)
+        tags = {GPU} if name == "train" and self._spec.training.device not in ("auto", "cpu") else None
+        task = _TASKS[name].with_options(refresh_cache=not standing, tags=tags)
+        task(name, request, run_key, runner, self._spec.name)
         result = stage.published(kind, target)  # what stands there is the truth, not what Prefect remembers
         if result is None:
             raise ResourceError(f"{target} was removed while the run went on; run again")

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator,
 
 from schemas.columns import Column
 from schemas.document import Document, or_text
-from schemas.runners import Runners
+from schemas.runners import Docker, Inline, Runners, StageName, WorkPool
 
 Problem = Literal["regression", "multioutput_regression", "binary", "multilabel", "multiclass"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -328,6 +328,13 @@ class Spec(Document):
     """How it is judged."""
     runner: Runners = Field(default_factory=Runners)
     """Where the stages run."""
+
+    def runner_of(self, stage: StageName) -> Inline | Docker | WorkPool:
+        """Return where a stage runs; train in a container gets the GPUs that it is to learn on."""
+        runner, device = self.runner.of(stage), self.training.device
+        if stage != "train" or isinstance(runner, Inline) or runner.gpu or device in ("auto", "cpu"):
+            return runner
+        return runner.model_copy(update={"gpu": device.gpus if isinstance(device, Gpus) else 1})
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

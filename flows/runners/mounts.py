@@ -10,7 +10,7 @@ from docker.types import Mount
 
 from schemas.runners import Docker, StageName
 from schemas.spec import Source, environment_names
-from schemas.stages import IngestRequest, RegisterRequest, Request
+from schemas.stages import IngestRequest, RegisterRequest, Request, TrainRequest
 from tasks import plugins, workspaces
 from tasks.register import registry_of
 from tasks.workspaces import Place, place
@@ -21,12 +21,14 @@ _REMOTE = re.compile(r"^(MLFLOW|AWS)_(?!.*_FILE$)")
 
 
 def mounts(stage: StageName, request: Request, workspace: Place) -> list[Mount]:
-    """Return what is mounted, each thing at its own path: of the workspace a stage can change its own folder alone.
+    """Return what is mounted, each thing at its own path: of the workspace a stage can change its own folders alone.
 
     A mirror of a workspace elsewhere can be changed, since the container fetches its inputs itself.
     """
     home = workspace.directory
     own = [home / stage if workspace.is_local else home]
+    if isinstance(request, TrainRequest):
+        own.append(home / "checkpoints")
     if isinstance(request, RegisterRequest) and registry_of(request).is_local:
         own.append(home / "mlflow")
     for folder in own:
