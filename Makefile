@@ -10,10 +10,10 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format docs lock images stack-up stack-down bench clean
+.PHONY: help setup demo test test-fast check format docs lock images stack-up stack-down bench bench-gpu gpu-check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## build .venv with all that is needed to run, test and develop
 
@@ -70,6 +70,9 @@ bench: setup ## measure speed and memory
 
 bench-gpu: setup ## measure training on this machine's GPU, against the GPU's own peak
 	.venv/bin/python -m benchmarks.training --device gpu
+
+gpu-check: setup ## prove a machine with a GPU: train in a container on it and on the CPU, and compare
+	.venv/bin/python -m benchmarks.gpu
 
 clean: ## remove .venv, caches and demo/; the workspace .evermodel/ stays
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
