@@ -1,4 +1,4 @@
-"""`make gpu-check`: proves a machine with a GPU: trains the flights example in a container on it, and in one on the CPU."""
+"""`make gpu-check`: proves a GPU machine: trains the flights example in a container on the GPU and on the CPU."""
 
 import json
 import subprocess
