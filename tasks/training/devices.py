@@ -1,6 +1,7 @@
 """Where a network learns, and in what numbers."""
 
 import contextlib
+import functools
 import os
 import subprocess
 from collections.abc import Iterator
@@ -38,7 +39,13 @@ def find(wanted: str | Gpus) -> tuple[str, ...]:
 
 def scope(devices: tuple[str, ...]) -> contextlib.AbstractContextManager[Any]:
     """Return the scope in which a network is built and trained on these devices; several mirror it."""
-    return tf.device(devices[0]) if len(devices) == 1 else tf.distribute.MirroredStrategy(devices).scope()
+    return tf.device(devices[0]) if len(devices) == 1 else _mirrored(devices).scope()
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    """Return the one strategy of these devices: two in a process take each other's messages for their own."""
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def precision(wanted: str, devices: tuple[str, ...]) -> str:

@@ -43,7 +43,7 @@ def test_mixed_precision_learns_and_leaves_a_float32_network(engine, examples, p
 
 
 MIRRORED = """
-import json, pathlib, sys
+import itertools, json, pathlib, sys
 import keras, numpy as np, tensorflow as tf
 from schemas.spec import Mlp
 from tasks.encoders.table import NUMBERS, Slot
@@ -61,12 +61,12 @@ random = np.random.default_rng(0)
 numbers = random.normal(size=(41, 3)).astype(np.float32)  # the last batch has one row, less than there are devices
 weight = random.random(41).astype(np.float32)
 given = Examples({NUMBERS: numbers}, numbers @ np.array([[1], [2], [3]], np.float32), weight)
-for names in (("CPU:0",), ("CPU:0", "CPU:1")):
+devices_of = [("CPU:0",), ("CPU:0", "CPU:1")]
+for shape, names in itertools.product(json.loads(sys.argv[1]), devices_of):
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
     with devices.scope(names):
         slot = Slot(name=NUMBERS, shape=(3,), columns=("a", "b", "c"))
-        shape = json.loads(sys.argv[1])
         network = mlp.build(Mlp(hidden=(8,), **shape), [slot], NumberTarget(names=("y",), centers=(0,), scales=(1,)))
         adam = keras.optimizers.Adam(0.01)
         engine = Engine(network, keras.losses.MeanSquaredError(), adam, given, batch_size=8, seed=0)
@@ -81,22 +81,15 @@ for names in (("CPU:0",), ("CPU:0", "CPU:1")):
 """
 
 
-def mirrored(folder, **network) -> list[dict]:
-    command = [sys.executable, "-c", MIRRORED, json.dumps(network), str(folder / "network.keras")]
+def test_two_devices_take_the_steps_of_one_and_train_with_noise_and_normalisation(tmp_path):
+    shapes = [{"l2": 0.01}, {"dropout": 0.2, "normalization": "batch"}]
+    command = [sys.executable, "-c", MIRRORED, json.dumps(shapes), str(tmp_path / "network.keras")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    return [json.loads(line) for line in ended.stdout.splitlines()]
-
-
-def test_two_devices_take_the_steps_of_one(tmp_path):
-    one, two = mirrored(tmp_path, l2=0.01)
+    one, two, noisy_one, noisy_two = (json.loads(line) for line in ended.stdout.splitlines())
     assert (one["device"], two["device"], one["steps"]) == ("CPU:0", "2 devices", two["steps"])
     np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-4)
     for first, second in zip(one["weights"], two["weights"], strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-5)
-
-
-def test_two_devices_train_with_noise_and_normalisation(tmp_path):
-    one, two = mirrored(tmp_path, dropout=0.2, normalization="batch")
-    assert two["loss"][-1] < two["loss"][0]
-    assert two["loss"][-1] == pytest.approx(one["loss"][-1], rel=0.5)
+    assert noisy_two["loss"][-1] < noisy_two["loss"][0]
+    assert noisy_two["loss"][-1] == pytest.approx(noisy_one["loss"][-1], rel=0.5)
