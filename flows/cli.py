@@ -24,7 +24,12 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as training.epochs=5.")
 ]
 Workspace = Annotated[
-    str, typer.Option(envvar="EVERMODEL_WORKSPACE", help="The directory where stages publish.", show_default=True)
+    str,
+    typer.Option(
+        envvar="EVERMODEL_WORKSPACE",
+        help="Where stages publish: a directory, or a URL such as s3://bucket/folder.",
+        show_default=True,
+    ),
 ]
 images = typer.Typer(help="The images that stages run in.", no_args_is_help=True)
 app.add_typer(images, name="images")
@@ -167,7 +172,7 @@ def predict(
     from tasks import predict as stage
     from tasks.registry import Registry
 
-    registry = Registry(workspace=Path(workspace))
+    registry = Registry(workspace=workspace)
     found = registry.find(name, version or alias)
     request = PredictRequest(
         bundle=registry.bundle(found),
@@ -190,7 +195,7 @@ def models(
     from flows import display
     from tasks.registry import Registry
 
-    registry = Registry(workspace=Path(workspace))
+    registry = Registry(workspace=workspace)
     if name is None:
         display.models({each: registry.versions(each) for each in registry.names()})
     else:
@@ -208,7 +213,7 @@ def promote(
     """Make a version the champion."""
     from tasks.registry import Registry
 
-    promoted = Registry(workspace=Path(workspace)).promote(name, version, reason=reason)
+    promoted = Registry(workspace=workspace).promote(name, version, reason=reason)
     typer.echo(f"{name} version {promoted.version} is the champion")
 
 
@@ -217,7 +222,7 @@ def rollback(name: Name, workspace: Workspace = DEFAULT_WORKSPACE) -> None:
     """Make the champion before the present one the champion again."""
     from tasks.registry import Registry
 
-    previous = Registry(workspace=Path(workspace)).rollback(name)
+    previous = Registry(workspace=workspace).rollback(name)
     typer.echo(f"{name} version {previous.version} is the champion again")
 
 
@@ -230,7 +235,7 @@ def report(
     """Print where the report of a version is, by default that of the newest."""
     from tasks.registry import Registry
 
-    registry = Registry(workspace=Path(workspace))
+    registry = Registry(workspace=workspace)
     names = [name] if name else registry.names()
     if len(names) != 1:
         raise SpecError(f"name a model; there are: {', '.join(names) or 'none, run a spec first'}")
@@ -253,7 +258,7 @@ def doctor(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
     from flows.doctor import findings
 
     missing = False
-    for finding in findings(Path(workspace)):
+    for finding in findings(workspace):
         missing |= finding.needed and not finding.good
         mark = "ok" if finding.good else "MISSING" if finding.needed else "-"
         typer.echo(f"{mark:<8} {finding.what}: {finding.seen}" + (f"; {finding.remedy}" if not finding.good else ""))

@@ -8,7 +8,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+
+from schemas.errors import EvermodelError
+from tasks.workspaces import place
 
 _PACKAGES = ("pandas", "pyarrow", "pandera", "scikit-learn", "keras", "matplotlib", "mlflow", "prefect")
 
@@ -24,7 +26,7 @@ class Finding:
     needed: bool = True
 
 
-def findings(workspace: Path) -> Iterator[Finding]:
+def findings(workspace: str) -> Iterator[Finding]:
     """Yield what was found, each with a remedy where something is missing."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("Python", version, (3, 11) <= sys.version_info < (3, 14), "use Python 3.11, 3.12 or 3.13")
@@ -55,11 +57,15 @@ def _tensorflow() -> Finding:
     return found
 
 
-def _workspace(workspace: Path) -> Finding:
-    place = next(path for path in (workspace.absolute(), *workspace.absolute().parents) if path.exists())
+def _workspace(workspace: str) -> Finding:
     try:
-        with tempfile.TemporaryFile(dir=place):
-            free = shutil.disk_usage(place).free >> 30
+        home = place(workspace)
+        home.fetch()
+        there = next(path for path in (home.directory, *home.directory.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=there):
+            free = shutil.disk_usage(there).free >> 30
+    except EvermodelError as error:
+        return Finding("workspace", str(error), good=False, remedy="choose another --workspace")
     except OSError as error:
         return Finding("workspace", f"{workspace}: {error.strerror}", good=False, remedy="choose another --workspace")
     return Finding("workspace", f"{workspace} can be written, {free} GiB free", good=free > 0, remedy="free some space")

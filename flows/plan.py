@@ -3,7 +3,6 @@
 import importlib
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 from flows.requests import ingest_request, train_request
 from schemas.errors import DataError
@@ -12,6 +11,7 @@ from schemas.stages import EncodeRequest, EncodeResult, IngestRequest, IngestRes
 from tasks import encode, ingest, stage, train
 from tasks.rows import RowReader
 from tasks.sources.files import list_files
+from tasks.workspaces import place
 
 _BATCHES = 4
 
@@ -67,7 +67,7 @@ def _data(spec: Spec, request: IngestRequest) -> Iterator[str]:
 
 
 def _stages(spec: Spec, workspace: str, request: IngestRequest) -> str:
-    home = Path(workspace).absolute()
+    home = place(workspace)
     ingested = stage.published(IngestResult, home / "ingest" / ingest.run_key(request))
     if ingested is None:
         return "all would run"

@@ -3,7 +3,6 @@
 import importlib
 import logging
 import time
-from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import Task, flow
@@ -32,6 +31,7 @@ from schemas.stages import (
 )
 from tasks import evaluate, stage
 from tasks.registry import Registry
+from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.flow")
 
@@ -107,7 +107,7 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False)
         model=ModelVersion(
             name=register.name, version=register.version, promoted=register.promoted, reason=register.reason
         ),
-        report=str(Path(evaluated.path) / "report.html"),
+        report=str(place(evaluated.path) / "report.html"),
     )
 
 
@@ -115,8 +115,8 @@ class _Chain:
     """Runs one stage after the other as Prefect tasks, and keeps account of them."""
 
     def __init__(self, spec: Spec, workspace: str, *, force: bool) -> None:
-        self._spec, self._workspace, self._force = spec, Path(workspace).absolute(), force
-        self._registry = Registry(workspace=self._workspace)
+        self._spec, self._workspace, self._force = spec, place(workspace), force
+        self._registry = Registry(workspace=workspace)
         self.stages: dict[str, StageRun] = {}
 
     def run(self, kind: type[R], request: Request) -> R:
@@ -125,17 +125,17 @@ class _Chain:
         name = _NAMES[type(request)]
         module = importlib.import_module(f"tasks.{name}")
         run_key = module.run_key(request)
-        directory = self._workspace / name / run_key
+        target = self._workspace / name / run_key
         if self._force:
-            stage.discard(directory)
-        standing = stage.published(kind, directory) is not None and (name != "register" or module.stands(request))
+            target.discard()
+        standing = stage.published(kind, target) is not None and (name != "register" or module.stands(request))
         task = _TASKS[name].with_options(refresh_cache=not standing)
         task(name, request, run_key, self._spec.runner.of(name), self._spec.name)
-        result = stage.published(kind, directory)  # what stands there is the truth, not what Prefect remembers
+        result = stage.published(kind, target)  # what stands there is the truth, not what Prefect remembers
         if result is None:
-            raise ResourceError(f"{directory} was removed while the run went on; run again")
+            raise ResourceError(f"{target} was removed while the run went on; run again")
         seconds = round(time.perf_counter() - started, 3)
-        self.stages[name] = StageRun(cached=standing, seconds=seconds, path=str(directory))
+        self.stages[name] = StageRun(cached=standing, seconds=seconds, path=str(target))
         said = "stands already" if standing else f"done in {seconds:.1f} s"
         log.info("%s: %s", name, said, extra={"event": {"stage": name, "status": "done", "cached": standing}})
         return result

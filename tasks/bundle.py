@@ -19,7 +19,8 @@ from schemas.errors import ResourceError
 from schemas.stages import Input
 from tasks.encoders.base import Array, Floats
 from tasks.encoders.table import TableEncoder
-from tasks.stage import MANIFEST, file_digest, verify
+from tasks.stage import verify
+from tasks.workspaces import MANIFEST, file_digest, place
 
 if TYPE_CHECKING:
     import keras
@@ -82,8 +83,10 @@ class Bundle:
 
     def __init__(self, source: Input) -> None:
         """Open a bundle; raises ResourceError when a file is missing, changed or not what was asked for."""
-        self._directory = Path(source.path)
+        origin = place(source.path)
+        self._directory = origin.directory
         try:
+            origin.fetch()
             if source.digest is not None and digest(self._directory) != source.digest:
                 raise ResourceError(f"the bundle in {self._directory} is not the one asked for: its digest differs")
             manifest = Manifest.model_validate_json((self._directory / MANIFEST).read_bytes())

@@ -24,6 +24,7 @@ from tasks.sources.files import fingerprint, list_files
 from tasks.sources.readers import open_file
 from tasks.splits import NOWHERE, SPLITS, Codes, RareLabels, Splitter, labels_of
 from tasks.tables import TableWriter, read_batches
+from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.ingest")
 
@@ -32,13 +33,17 @@ VERSION = 1
 
 def run_key(request: IngestRequest) -> str:
     """Return the run key: it changes with the request, with any byte of the source's files and of a user's model."""
-    return _run_key(request, _content(request, Path(request.workspace) / "fingerprints.json"))
+    return _run_key(request, _content(request, _memory(request)))
 
 
 def _run_key(request: IngestRequest, content: str) -> str:
     model = request.contract.model
     code = {"model": plugins.source_digest(model)} if model else {}
     return stage.run_key("ingest", request, version=VERSION, content=content, **code)
+
+
+def _memory(request: IngestRequest) -> Path:
+    return place(request.workspace).directory / "fingerprints.json"
 
 
 def _content(request: IngestRequest, memory: Path | None = None) -> str:
@@ -50,7 +55,7 @@ def run(request: IngestRequest) -> IngestResult:
 
     Raises DataError when a file is broken, or too many rows are rejected, or too few are left.
     """
-    content = _content(request, Path(request.workspace) / "fingerprints.json")
+    content = _content(request, _memory(request))
 
     def make(request: IngestRequest, out: Path) -> Mapping[str, Any]:
         return _make(request, out, content)

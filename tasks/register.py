@@ -14,6 +14,8 @@ from schemas.errors import ResourceError
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, RegisterRequest, RegisterResult, TrainResult
 from tasks import bundle, evaluate, registry, stage
 from tasks.registry import CHALLENGER, CHAMPION, Registry, Version
+from tasks.scratch import remove
+from tasks.workspaces import place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,7 +35,7 @@ def run_key(request: RegisterRequest) -> str:
 
 def registry_of(request: RegisterRequest) -> Registry:
     """Return the registry that a request speaks of."""
-    return Registry(workspace=Path(request.workspace), tracking_uri=request.tracking_uri)
+    return Registry(workspace=request.workspace, tracking_uri=request.tracking_uri)
 
 
 def stands(request: RegisterRequest) -> bool:
@@ -49,9 +51,8 @@ def run(request: RegisterRequest) -> RegisterResult:
     registry does not answer.
     """
     key = run_key(request)
-    directory = Path(request.workspace).absolute() / "register" / key
-    if stage.published(RegisterResult, directory) is not None and not stands(request):
-        stage.discard(directory)  # the registry was emptied since
+    if not stands(request):
+        (place(request.workspace) / "register" / key).discard()  # the registry was emptied since
     return stage.publish(RegisterResult, request, stage="register", key=key, make=_make)
 
 
@@ -96,7 +97,8 @@ def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Versio
     from mlflow.exceptions import MlflowException
 
     trained, train = stage.opened(TrainResult, request.train)
-    asked = EvaluateRequest.load(Path(request.evaluate.path) / "request.json")
+    evaluated, _ = stage.opened(EvaluateResult, request.evaluate)
+    asked = EvaluateRequest.load(evaluated / "request.json")
     client = store.client
     run_id = _logged_run(request, store, out)
     try:
@@ -140,7 +142,7 @@ def _logged_run(request: RegisterRequest, store: Registry, out: Path) -> str:
     client.log_artifact(run_id, str(ingested / "profile.json"), "data")
     _save_model(trained / "bundle", out / "model")
     client.log_artifacts(run_id, str(out / "model"), "model")
-    stage.discard(out / "model")
+    remove(out / "model")
     client.set_terminated(run_id)
     return run_id
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schemas.errors import ResourceError
+from schemas.errors import ResourceError, SpecError
 from schemas.stages import Input, TrainResult
 from tasks import stage
+from tasks.scratch import scratch
+from tasks.workspaces import MANIFEST, place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,11 +51,19 @@ class Version:
 class Registry:
     """Versions of models and their aliases. Every call raises ResourceError when the registry does not answer."""
 
-    def __init__(self, *, workspace: Path, tracking_uri: str | None = None) -> None:
-        """Name the store: `tracking_uri`, else MLFLOW_TRACKING_URI, else SQLite and files in the workspace."""
-        self._workspace = workspace.absolute()
-        self._home = self._workspace / "mlflow"
-        self.uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self._home / 'mlflow.db'}"
+    def __init__(self, *, workspace: str, tracking_uri: str | None = None) -> None:
+        """Name the store: `tracking_uri`, else MLFLOW_TRACKING_URI, else SQLite and files in the workspace.
+
+        Raises SpecError when that would be a workspace in an object store, where SQLite cannot be.
+        """
+        self._workspace = place(workspace)
+        self._home = self._workspace.directory / "mlflow"
+        uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        if uri is None and not self._workspace.is_local:
+            raise SpecError(
+                f"a registry cannot lie in the workspace {workspace}; set MLFLOW_TRACKING_URI to an MLflow server"
+            )
+        self.uri = uri or f"sqlite:///{self._home / 'mlflow.db'}"
         self.is_local = self.uri.startswith("sqlite:")
 
     @functools.cached_property
@@ -143,17 +153,18 @@ class Registry:
         trained = self._workspace / "train" / version.tags.get(TRAIN_KEY, "-")
         if stage.published(TrainResult, trained) is not None:
             return Input(path=str(trained / "bundle"), digest=digest)
-        directory = self._workspace / "downloads" / str(digest)
-        if not (directory / stage.MANIFEST).is_file():
-            self._download(version, directory)
-        return Input(path=str(directory), digest=digest)
+        copy = self._workspace / "downloads" / str(digest)
+        if not (copy.fetch() and (copy.directory / MANIFEST).is_file()):
+            self._download(version, copy.directory)
+            copy.commit()
+        return Input(path=str(copy), digest=digest)
 
     def _download(self, version: Version, directory: Path) -> None:
         import mlflow.artifacts
 
-        with _answering(self.uri), stage.scratch(directory) as scratch:
+        with _answering(self.uri), scratch(directory) as folder:
             found = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{version.source}/artifacts/bundle", dst_path=str(scratch), tracking_uri=self.uri
+                artifact_uri=f"{version.source}/artifacts/bundle", dst_path=str(folder), tracking_uri=self.uri
             )
             with contextlib.suppress(OSError):  # another process was faster
                 Path(found).rename(directory)

@@ -1,18 +1,13 @@
 """What every stage shares: run keys, atomic publishing with digests, and the command `python -m tasks.STAGE`."""
 
 import argparse
-import contextlib
-import fcntl
-import hashlib
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -22,6 +17,8 @@ from pydantic import ValidationError
 from schemas.document import Document, digest
 from schemas.errors import EvermodelError, ResourceError, StoppedError
 from schemas.stages import Input, Request, Result
+from tasks.scratch import remove, scratch
+from tasks.workspaces import MANIFEST, RESULT, Place, file_digest, place
 
 log = logging.getLogger("evermodel")
 
@@ -29,8 +26,6 @@ D = TypeVar("D", bound=Document)
 Q = TypeVar("Q", bound=Request)
 R = TypeVar("R", bound=Result)
 
-RESULT, MANIFEST = "result.json", "bundle.json"
-_SCRATCH = ".scratch-"
 _OUTSIDE_DIGEST = {RESULT, "request.json"}  # they carry paths and times
 
 
@@ -42,29 +37,35 @@ def run_key(stage: str, request: Request, *, version: int, **inputs: str) -> str
     identity = request.identity()
     for name, value in request:
         if isinstance(value, Input) and value.digest is None:
-            identity[name]["digest"] = _standing_digest(Path(value.path))
+            identity[name]["digest"] = _standing_digest(place(value.path))
     return digest({"stage": stage, "version": version, "request": identity, **inputs})[:32]
 
 
-def _standing_digest(directory: Path) -> str:
+def _standing_digest(source: Place) -> str:
     """Return the digest of a published directory or, where there is a manifest instead, of a bundle."""
     try:
-        if (directory / MANIFEST).is_file():
-            return file_digest(directory / MANIFEST)
-        return digest(json.loads((directory / RESULT).read_bytes())["files"])
+        source.fetch()
+        if (source.directory / MANIFEST).is_file():
+            return file_digest(source.directory / MANIFEST)
+        return digest(json.loads((source.directory / RESULT).read_bytes())["files"])
     except (OSError, ValueError, KeyError) as error:
-        raise ResourceError(f"{directory} holds nothing finished; run the stage that makes it first") from error
+        raise ResourceError(f"{source} holds nothing finished; run the stage that makes it first") from error
 
 
-def published(kind: type[R], directory: Path) -> R | None:
-    """Return the result that stands in a directory, with all its files there; None when there is none."""
+def published(kind: type[R], target: Place) -> R | None:
+    """Return the result that stands in a place, with all its files in the directory; None when there is none."""
+    return _standing(kind, target) if target.fetch() else None
+
+
+def _standing(kind: type[R], target: Place) -> R | None:
+    """Return the result in the directory itself, whether or not the place is a mirror's."""
     try:
-        result = kind.model_validate_json((directory / RESULT).read_bytes())
+        result = kind.model_validate_json((target.directory / RESULT).read_bytes())
     except (OSError, ValidationError):
         return None
-    if not all((directory / name).is_file() for name in result.files):
+    if not all((target.directory / name).is_file() for name in result.files):
         return None
-    return result.model_copy(update={"path": str(directory)})
+    return result.model_copy(update={"path": str(target)})
 
 
 def publish(kind: type[R], request: Q, *, stage: str, key: str, make: Callable[[Q, Path], Mapping[str, Any]]) -> R:
@@ -72,113 +73,64 @@ def publish(kind: type[R], request: Q, *, stage: str, key: str, make: Callable[[
 
     `make` gets the request and an empty scratch directory, writes its files there and returns the result's own
     fields. Whatever happens before the rename leaves nothing but scratch, which the next run sweeps away. Of two
-    racing runs the first to rename wins, and the second returns the first one's result.
+    racing runs the first to rename wins, and the second returns the first one's result. A place in a store gets the
+    files after the rename; when that was cut off, the next run goes on there.
     """
-    target = Path(request.workspace).absolute() / stage / key
+    target = place(request.workspace) / stage / key
     if (result := published(kind, target)) is not None:
         return result
+    if not _unsent(kind, target):
+        _make(kind, request, target, stage=stage, key=key, make=make)
+    if not target.fetch():
+        target.commit()
+    if (result := _standing(kind, target)) is None:
+        raise ResourceError(f"{target} was removed while it was made; run again")
+    return result
+
+
+def _unsent(kind: type[R], target: Place) -> bool:
+    """Say whether a mirror holds what a run had finished and could not send, as it was published."""
+    if (result := _standing(kind, target)) is None:
+        return False
+    try:
+        verify(target.directory, result.files)
+    except ResourceError:
+        return False
+    return True
+
+
+def _make(
+    kind: type[R],
+    request: Q,
+    target: Place,
+    *,
+    stage: str,
+    key: str,
+    make: Callable[[Q, Path], Mapping[str, Any]],
+) -> None:
     started = time.perf_counter()
-    with scratch(target) as directory:
+    with scratch(target.directory) as directory:
         figures = make(request, directory)
         (directory / "request.json").write_text(request.to_json())
         files = {name: file_digest(directory / name) for name in _file_names(directory)}
-        result = kind(
-            stage=stage,
-            run_key=key,
-            path=str(target),
-            files=files,
-            seconds=round(time.perf_counter() - started, 3),
-            **figures,
-        )
+        seconds = round(time.perf_counter() - started, 3)
+        result = kind(stage=stage, run_key=key, path=str(target), files=files, seconds=seconds, **figures)
         (directory / RESULT).write_text(result.to_json())
-        return _renamed(kind, result, directory, target)
+        _rename(kind, directory, target)
 
 
-def _renamed(kind: type[R], result: R, directory: Path, target: Path) -> R:
+def _rename(kind: type[R], directory: Path, target: Place) -> None:
+    """Let the directory stand at its place, unless another run's result stands there."""
     _sync(directory)
     for _ in range(2):
         try:
-            directory.rename(target)
-            return result
+            directory.rename(target.directory)
+            return
         except OSError:  # something stands there: another run's result, or the remains of a broken one
-            if (standing := published(kind, target)) is not None:
-                return standing
-            discard(target)
+            if _standing(kind, target) is not None:
+                return
+            remove(target.directory)
     raise ResourceError(f"cannot publish to {target}: is the workspace writable?")
-
-
-@contextlib.contextmanager
-def scratch(target: Path) -> Iterator[Path]:
-    """Make a directory beside the target; remove it in the end, and those that killed runs left behind."""
-    try:
-        directory, lock = _locked_scratch(target.parent)
-    except OSError as error:
-        raise ResourceError(f"cannot write to {target.parent}: {error.strerror}; choose another --workspace") from error
-    try:
-        yield directory
-    except OSError as error:
-        place = error.filename or directory
-        raise ResourceError(f"{error.strerror or error} ({place}); nothing was published") from error
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-        os.close(lock)
-
-
-def _locked_scratch(parent: Path) -> tuple[Path, int]:
-    """Return a new directory and a lock on it, which the system lets go when the process ends, however it does.
-
-    A directory that nobody holds is what a killed run left. Process ids would not tell: containers count their own.
-    """
-    parent.mkdir(parents=True, exist_ok=True)
-    door = os.open(parent, os.O_RDONLY)  # one at a time, or a new directory is swept before it is locked
-    try:
-        fcntl.flock(door, fcntl.LOCK_EX)
-        for remains in parent.glob(f"{_SCRATCH}*"):
-            _sweep(remains)
-        directory = _scratch_name(parent)
-        directory.mkdir()
-        lock = os.open(directory, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return directory, lock
-    finally:
-        os.close(door)
-
-
-def _sweep(remains: Path) -> None:
-    with contextlib.suppress(OSError):  # a run holds it, or another one has swept it
-        lock = os.open(remains, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(remains, ignore_errors=True)
-        finally:
-            os.close(lock)
-
-
-def is_held(directory: Path) -> bool:
-    """Say whether a living process works in a scratch directory."""
-    try:
-        lock = os.open(directory, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def _scratch_name(parent: Path) -> Path:
-    return parent / f"{_SCRATCH}{uuid.uuid4().hex[:12]}"
-
-
-def discard(directory: Path) -> None:
-    """Remove a directory such that it is never seen half there: renamed first, deleted then."""
-    doomed = _scratch_name(directory.parent)
-    with contextlib.suppress(OSError):
-        directory.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _file_names(directory: Path) -> list[str]:
@@ -194,22 +146,16 @@ def _sync(directory: Path) -> None:
                 os.fsync(handle.fileno())
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def opened(kind: type[R], source: Input) -> tuple[Path, R]:
     """Return an input's directory and result after checking every file; raises ResourceError when one differs."""
-    directory = Path(source.path)
-    result = published(kind, directory)
+    origin = place(source.path)
+    result = published(kind, origin)
     if result is None:
-        raise ResourceError(f"{directory} holds no finished {kind.__name__}; run that stage first")
+        raise ResourceError(f"{origin} holds no finished {kind.__name__}; run that stage first")
     if source.digest is not None and result.digest != source.digest:
-        raise ResourceError(f"{directory} is not what was asked for: digest {result.digest}, wanted {source.digest}")
-    verify(directory, result.files)
-    return directory, result
+        raise ResourceError(f"{origin} is not what was asked for: digest {result.digest}, wanted {source.digest}")
+    verify(origin.directory, result.files)
+    return origin.directory, result
 
 
 def verify(directory: Path, files: Mapping[str, str]) -> None:

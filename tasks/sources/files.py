@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import fsspec
 import pyarrow as pa
 from fsspec import AbstractFileSystem
 
@@ -19,6 +18,7 @@ from schemas.document import digest
 from schemas.errors import DataError, ResourceError, SpecError
 from schemas.spec import Source
 from tasks.sources.text import TextCheck
+from tasks.stores import open_url
 
 Format = Literal["csv", "parquet", "json", "arrow"]
 
@@ -59,7 +59,8 @@ class File:
         except (EOFError, UnicodeError, ValueError, pa.ArrowException, zlib.error, lzma.LZMAError) as error:
             raise DataError(f"{self.path} cannot be read as {self.format}: {error}") from error
         except OSError as error:
-            if error.errno is None:  # not from the system but from a library that reads the content
+            from_store = "AWS Error" in str(error)
+            if error.errno is None and not from_store:  # but from a library that reads the content
                 raise DataError(f"{self.path} cannot be read as {self.format}: {error}") from error
             raise ResourceError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
@@ -74,18 +75,23 @@ class File:
 def list_files(source: Source) -> list[File]:
     """Return the files that a source names, sorted by path; raises DataError when there are none or one is no file."""
     try:
-        system, path = fsspec.core.url_to_fs(source.location)
+        system, path = open_url(source.location)
+        found = _find(system, path)
     except (ImportError, ValueError) as error:
         raise SpecError(f"data.path {source.path} cannot be opened: {error}") from error
-    if system.isdir(path):
-        found = [name for name in system.find(path) if not _hidden(name.removeprefix(path))]
-    elif any(sign in path for sign in "*?[") and not system.exists(path):
-        found = [name for name in system.glob(path) if not system.isdir(name)]
-    else:
-        found = [path] if system.exists(path) else []
+    except OSError as error:
+        raise ResourceError(f"data.path {source.path} cannot be looked at: {error}") from error
     if not found:
         raise DataError(f"no file at {source.path}; data.path takes a file, a folder, a glob or an fsspec URL")
     return [_file(system, name, source) for name in sorted(found)]
+
+
+def _find(system: AbstractFileSystem, path: str) -> list[str]:
+    if system.isdir(path):
+        return [name for name in system.find(path) if not _hidden(name.removeprefix(path))]
+    if any(sign in path for sign in "*?[") and not system.exists(path):
+        return [name for name in system.glob(path) if not system.isdir(name)]
+    return [path] if system.exists(path) else []
 
 
 def _hidden(path: str) -> bool:

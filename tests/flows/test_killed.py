@@ -65,5 +65,5 @@ def test_a_killed_run_finishes_when_it_is_started_again(
     assert published(result) == published(undisturbed)
     assert result.metrics == undisturbed.metrics
     assert not list(workspace.glob("*/.scratch-*"))
-    versions = Registry(workspace=workspace).versions("breast-cancer")
+    versions = Registry(workspace=str(workspace)).versions("breast-cancer")
     assert [(each.version, each.aliases) for each in versions] == [("1", ("challenger", "champion"))]

@@ -59,7 +59,7 @@ def test_a_run_ends_with_a_registered_champion_and_a_report(first: RunResult, tm
     assert (first.model.version, first.model.promoted) == ("1", True)
     assert set(first.metrics) == {"train", "validation", "test"}
     assert "<!doctype html>" in Path(first.report).read_text()
-    champion = Registry(workspace=tmp_path / "ws").find("breast-cancer", "champion")
+    champion = Registry(workspace=str(tmp_path / "ws")).find("breast-cancer", "champion")
     assert champion.aliases == ("challenger", "champion")
 
 
@@ -101,7 +101,7 @@ def test_a_deleted_output_is_made_again(first: RunResult, spec: Spec, tmp_path: 
 
 
 def test_an_emptied_registry_is_filled_again(first: RunResult, spec: Spec, tmp_path: Path) -> None:
-    Registry(workspace=tmp_path / "ws").client.delete_registered_model("breast-cancer")
+    Registry(workspace=str(tmp_path / "ws")).client.delete_registered_model("breast-cancer")
     again = retrain(spec, workspace=str(tmp_path / "ws"))
     assert "register" not in cached(again)
     assert again.model.promoted
@@ -121,7 +121,7 @@ def test_a_worse_model_is_registered_but_not_promoted(first: RunResult, spec: Sp
     result = retrain(worse, workspace=str(tmp_path / "ws"))
     assert (result.model.version, result.model.promoted) == ("2", False)
     assert "against the champion's" in result.model.reason
-    registry = Registry(workspace=tmp_path / "ws")
+    registry = Registry(workspace=str(tmp_path / "ws"))
     assert registry.find("breast-cancer", "champion").version == "1"
     assert registry.find("breast-cancer", "challenger").version == "2"
 
@@ -140,7 +140,7 @@ def test_a_better_model_replaces_the_champion_and_rollback_brings_it_back(spec: 
     retrain(changed(spec, "training", epochs=1), workspace=workspace)
     better = retrain(changed(spec, "training", epochs=30), workspace=workspace)
     assert (better.model.version, better.model.promoted) == ("2", True)
-    registry = Registry(workspace=tmp_path / "ws")
+    registry = Registry(workspace=str(tmp_path / "ws"))
     assert registry.rollback("breast-cancer").version == "1"
     assert registry.find("breast-cancer", "champion").version == "1"
     with pytest.raises(ResourceError, match="no champion before it"):
@@ -178,7 +178,7 @@ def _bytes(result: RunResult, stage: str) -> dict[str, bytes]:
 def test_the_registered_model_takes_rows_without_their_key(spec: Spec, tmp_path: Path) -> None:
     keyed = changed(spec, "data", key=("mean radius", "mean texture", "mean area"))
     retrain(keyed, workspace=str(tmp_path / "ws"))
-    registry = Registry(workspace=tmp_path / "ws")
+    registry = Registry(workspace=str(tmp_path / "ws"))
     model = mlflow.pyfunc.load_model(registry.find("breast-cancer", "champion").source)
     rows = pd.read_csv(spec.data.path).drop(columns="diagnosis").head(3)
     assert list(model.predict(rows).columns) == ["row", "prediction", "probability"]
