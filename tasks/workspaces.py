@@ -43,7 +43,6 @@ class Place:
         return replace(self, address=f"{self.address}/{name}", directory=self.directory / name)
 
     @property
-    @property
     def is_local(self) -> bool:
         """Whether the directory is the place itself and no mirror."""
         return True
@@ -70,7 +69,6 @@ class _Stored(Place):
     def __truediv__(self, name: str) -> Self:
         return replace(super().__truediv__(name), key=f"{self.key}/{name}")
 
-    @property
     @property
     def is_local(self) -> bool:
         return False
