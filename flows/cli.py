@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from schemas.errors import EvermodelError, SpecError, StoppedError
+from tasks import secret_files
 
 app = typer.Typer(
     name="evermodel",
@@ -43,6 +44,7 @@ def main() -> None:
     """Run the command; end with the documented exit code, and one message instead of a traceback."""
     signal.signal(signal.SIGTERM, _stop)
     try:
+        secret_files.load()
         app()
     except (EvermodelError, StoppedError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from schemas.document import Document, digest
 from schemas.errors import EvermodelError, ResourceError, StoppedError
 from schemas.stages import Input, Request, Result
+from tasks import secret_files
 from tasks.scratch import remove, scratch
 from tasks.workspaces import MANIFEST, RESULT, Place, file_digest, place
 
@@ -178,6 +179,7 @@ def main(request_type: type[D], run: Callable[[D], Document]) -> NoReturn:
     path = Path("/dev/stdin") if str(arguments.request) == "-" else arguments.request
     try:
         signal.signal(signal.SIGTERM, _stop)
+        secret_files.load()
         result = run(request_type.load(path))
     except (EvermodelError, StoppedError) as error:
         log.error("%s: %s", type(error).__name__, error)
