@@ -1,6 +1,6 @@
 # `make` lists the targets. All of them work in .venv, which `make setup` builds.
 
-EXTRAS := tabular train-cpu train-gpu evaluate register flow pool pool-gpu
+EXTRAS := tabular train-cpu train-gpu evaluate register mlflow-server flow pool pool-gpu
 READY := .venv/.ready
 UV := PATH="$$PATH:$(CURDIR)/.venv/bin" uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \

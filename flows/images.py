@@ -16,7 +16,7 @@ PREFIX = "EVERMODEL_IMAGES"
 BASE = "EVERMODEL_PYTHON_IMAGE"
 SOURCES = "io.evermodel.sources"
 
-TARGETS = ("ingest", "encode", "train", "predict", "evaluate", "register", "flow", "pool")
+TARGETS = ("ingest", "encode", "train", "predict", "evaluate", "register", "mlflow-server", "flow", "pool")
 GPU_TARGETS = ("train-gpu", "pool-gpu")
 
 _ROOT = Path(__file__).parent.parent
