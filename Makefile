@@ -10,7 +10,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format docs lock images bench clean
+.PHONY: help setup demo test test-fast check format docs lock images stack-up stack-down bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,13 @@ lock: setup ## regenerate requirements/ from pyproject.toml; LOCK_FLAGS=--upgrad
 
 images: setup ## build the images of the stages; IMAGE_FLAGS="--gpu" builds those for GPUs, too
 	.venv/bin/evermodel images build $(IMAGE_FLAGS)
+
+stack-up: setup ## start Prefect, MLflow, PostgreSQL, an object store and a worker; passwords are in docker/secrets
+	.venv/bin/evermodel images build --only mlflow-server --only pool $(IMAGE_FLAGS)
+	docker/stack up
+
+stack-down: ## stop them; what they hold stays (docker/stack down --volumes removes it)
+	docker/stack down
 
 bench: setup ## measure speed and memory
 	.venv/bin/python -m benchmarks.run
