@@ -20,6 +20,7 @@ from schemas.errors import ResourceError, SpecError
 from tasks import stores
 from tasks.scratch import remove, scratch
 
+CACHE = "EVERMODEL_CACHE"
 RESULT, MANIFEST = "result.json", "bundle.json"
 _MARKS = (RESULT, MANIFEST)  # of which each names the files beside it with their SHA-256
 _UNSIGNED = ("request.json",)  # it carries paths, and no digest
@@ -142,7 +143,7 @@ class _Stored(Place):
 def place(address: str) -> Place:
     """Return the place that a path or a URL names; raises SpecError for a URL that nothing opens.
 
-    The mirrors of URLs lie under EVERMODEL_CACHE, by default ~/.cache/evermodel.
+    The mirrors of URLs lie in `cache()`, each under the names that make up its URL.
     """
     scheme, sign, rest = address.partition("://")
     if not sign:
@@ -156,14 +157,16 @@ def place(address: str) -> Place:
         )
     if any(part in ("", ".", "..") for part in parts):
         raise SpecError(f"{address} is no workspace; write it as in s3://bucket/folder")
-    cache = Path(os.environ.get("EVERMODEL_CACHE") or Path.home() / ".cache" / "evermodel")
     try:
         store, key = stores.open_url(address.rstrip("/"))
     except (ImportError, ValueError) as error:
         raise SpecError(f"the workspace {address} cannot be opened: {error}") from error
-    return _Stored(
-        address=address.rstrip("/"), directory=cache.absolute() / scheme / Path(*parts), store=store, key=key
-    )
+    return _Stored(address=address.rstrip("/"), directory=cache() / scheme / Path(*parts), store=store, key=key)
+
+
+def cache() -> Path:
+    """Return the folder of all mirrors: EVERMODEL_CACHE, by default ~/.cache/evermodel."""
+    return Path(os.environ.get(CACHE) or Path.home() / ".cache" / "evermodel").absolute()
 
 
 def _files(mark: bytes) -> dict[str, str] | None:

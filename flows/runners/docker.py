@@ -21,7 +21,8 @@ from flows.runners.watch import watched
 from schemas.errors import BY_EXIT_CODE, ResourceError, StoppedError
 from schemas.runners import Docker, Gpu, StageName
 from schemas.stages import Request
-from tasks import stage as stages
+from tasks.scratch import is_held, scratch
+from tasks.workspaces import place
 
 WORKSPACE, REQUEST = "io.evermodel.workspace", "io.evermodel.request"
 
@@ -37,11 +38,12 @@ def run(stage: StageName, request: Request, runner: Docker, *, model: str) -> No
     are removed by the next run in the same workspace.
     """
     engine = _engine()
-    workspace = Path(request.workspace).absolute()
+    home = place(request.workspace)
+    workspace = home.directory
     image = _image(engine, runner.image or images.name(_target(stage, runner)))
-    with stages.scratch(workspace / "requests" / stage) as folder:  # while this flow lives, it holds the folder's lock
+    with scratch(workspace / "requests" / stage) as folder:  # while this flow lives, it holds the folder's lock
         _remove_orphans(engine, workspace)
-        (folder / "request.json").write_text(request.model_copy(update={"workspace": str(workspace)}).to_json())
+        (folder / "request.json").write_text(request.model_copy(update={"workspace": str(home)}).to_json())
         with _container(engine, image, options(stage, request, runner, folder, model)) as container:
             with watched(stage, timeout_s=runner.timeout_s, stop=lambda: _stop(container)):
                 container.start()
@@ -85,20 +87,20 @@ def _image(engine: docker.DockerClient, name: str) -> str:
 def _remove_orphans(engine: docker.DockerClient, workspace: Path) -> None:
     """Remove containers of flows that were killed: nobody holds the folder of their request any more."""
     for container in engine.containers.list(all=True, filters={"label": f"{WORKSPACE}={workspace}"}):
-        if not stages.is_held(Path(container.labels[REQUEST])):
+        if not is_held(Path(container.labels[REQUEST])):
             with contextlib.suppress(NotFound):
                 container.remove(force=True)
 
 
 def options(stage: StageName, request: Request, runner: Docker, folder: Path, model: str) -> dict[str, Any]:
     """Return what the engine makes the container of: its limits, what it sees and what it may not."""
-    workspace = Path(request.workspace).absolute()
+    home = place(request.workspace)
     return {
         "name": f"evermodel-{model}-{stage}-{uuid.uuid4().hex[:8]}",
         "command": ["--json-log", str(folder / "request.json")],
-        "labels": {WORKSPACE: str(workspace), REQUEST: str(folder)},
+        "labels": {WORKSPACE: str(home.directory), REQUEST: str(folder)},
         "user": f"{os.getuid()}:{os.getgid()}",
-        "mounts": mounts.mounts(stage, request, workspace),
+        "mounts": mounts.mounts(stage, request, home),
         "environment": mounts.environment(request, runner),
         "network_mode": runner.network or ("bridge" if mounts.needs_network(request) else "none"),
         "read_only": True,

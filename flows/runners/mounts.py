@@ -11,23 +11,28 @@ from docker.types import Mount
 from schemas.runners import Docker, StageName
 from schemas.spec import Source, environment_names
 from schemas.stages import IngestRequest, RegisterRequest, Request
-from tasks import plugins
+from tasks import plugins, workspaces
 from tasks.register import registry_of
+from tasks.workspaces import Place, place
 
 _CODE = Path("/opt/evermodel-code")
 _THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 _REMOTE = re.compile(r"^(MLFLOW|AWS)_")
 
 
-def mounts(stage: StageName, request: Request, workspace: Path) -> list[Mount]:
-    """Return what is mounted, each thing at its own path: of the workspace a stage can change its own folder alone."""
-    own = [workspace / stage]
+def mounts(stage: StageName, request: Request, workspace: Place) -> list[Mount]:
+    """Return what is mounted, each thing at its own path: of the workspace a stage can change its own folder alone.
+
+    A mirror of a workspace elsewhere can be changed, since the container fetches its inputs itself.
+    """
+    home = workspace.directory
+    own = [home / stage if workspace.is_local else home]
     if isinstance(request, RegisterRequest) and registry_of(request).is_local:
-        own.append(workspace / "mlflow")
+        own.append(home / "mlflow")
     for folder in own:
         folder.mkdir(parents=True, exist_ok=True)
     source = local_source(request.source) if isinstance(request, IngestRequest) else None
-    read = [workspace, *([source] if source else [])]
+    read = [*([home] if workspace.is_local else []), *([source] if source else [])]
     return [
         *(Mount(str(path), str(path), type="bind", read_only=True) for path in read),
         *(Mount(str(path), str(path), type="bind") for path in own),
@@ -64,11 +69,13 @@ def environment(request: Request, runner: Docker) -> dict[str, str]:
     if needs_network(request):
         names |= {name for name in os.environ if _REMOTE.match(name)}
     found = {name: os.environ[name] for name in names if name in os.environ}
-    return found | {"PYTHONPATH": f"/opt/evermodel:{_CODE}"}
+    return found | {"PYTHONPATH": f"/opt/evermodel:{_CODE}", workspaces.CACHE: str(workspaces.cache())}
 
 
 def needs_network(request: Request) -> bool:
-    """Say whether a stage has to reach another machine: for a remote registry or remote data."""
+    """Say whether a stage has to reach another machine: for a workspace, a registry or data elsewhere."""
+    if not place(request.workspace).is_local:
+        return True
     if isinstance(request, IngestRequest):
         return local_source(request.source) is None
     return isinstance(request, RegisterRequest) and not registry_of(request).is_local

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import requests
 
+from schemas.runners import STAGES
 from schemas.spec_file import read_spec
-from schemas.stages import STAGES
 from tasks.bundle import Bundle
 from tasks.examples import write_example
 from tasks.registry import Registry

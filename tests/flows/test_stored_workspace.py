@@ -7,8 +7,9 @@ import pytest
 
 from flows import retrain
 from schemas.errors import SpecError
+from schemas.runners import STAGES
 from schemas.spec import Source, Spec
-from schemas.stages import STAGES, PredictRequest
+from schemas.stages import PredictRequest
 from tasks import predict
 from tasks.registry import Registry
 from tasks.stores import open_url

@@ -13,6 +13,7 @@ import pytest
 from schemas.errors import ResourceError
 from schemas.stages import IngestResult, Request, Result
 from tasks import ingest, stage
+from tasks.scratch import scratch
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,11 +114,11 @@ def test_publication_without_result_does_not_exist(tmp_path):
 
 
 def test_scratch_of_a_dead_run_is_swept_and_that_of_a_living_one_is_not(tmp_path):
-    with stage.scratch(tmp_path / "key") as living:
+    with scratch(tmp_path / "key") as living:
         dead = living.with_name(".scratch-dead")
         dead.mkdir()
         (dead / "file").write_text("half")
-        with stage.scratch(tmp_path / "key") as second:
+        with scratch(tmp_path / "key") as second:
             assert names(tmp_path) == sorted([living.name, second.name])
     assert names(tmp_path) == []
 
