@@ -103,8 +103,18 @@ def store(stack: Stack) -> Iterator[Any]:
         yield open_url("s3://evermodel")[0]
 
 
+def wait_for_pool(stack: Stack) -> None:
+    """Wait for the worker to make its pool."""
+    for _ in range(60):
+        if stack.prefect("GET", "/work_pools/evermodel").ok:
+            return
+        time.sleep(1)
+    raise AssertionError("the worker made no pool")
+
+
 def deployed(stack: Stack) -> str:
     """Make a deployment of the flow on the worker's pool; return its id."""
+    wait_for_pool(stack)
     flow = stack.prefect("POST", "/flows/", {"name": "retrain"}).json()["id"]
     step = {"prefect.deployments.steps.set_working_directory": {"directory": "/opt/evermodel"}}
     deployment = {
