@@ -186,6 +186,6 @@ def test_containers_are_limited_and_show_no_secret(stack: Stack) -> None:
         assert each["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true"]
         assert each["HostConfig"]["Memory"] > 0
         assert each["HostConfig"]["PidsLimit"] > 0
-    said = json.dumps(inspected) + "".join(output("docker", "logs", each["Id"]) for each in inspected)
+    said = json.dumps(inspected) + "".join(output("sh", "-c", f"docker logs {each['Id']} 2>&1") for each in inspected)
     for name, secret in stack.secrets.items():
         assert secret.removeprefix("admin:") not in said, name
