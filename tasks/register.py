@@ -15,7 +15,7 @@ from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, Regist
 from tasks import bundle, evaluate, registry, stage
 from tasks.registry import CHALLENGER, CHAMPION, Registry, Version
 from tasks.scratch import remove
-from tasks.workspaces import place
+from tasks.workspaces import MANIFEST, place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -187,7 +187,7 @@ def _save_model(source: Path, target: Path) -> None:
             python_model=str(code / "pyfunc.py"),
             artifacts={"bundle": str(source)},
             code_paths=[str(code), str(code.parent / "schemas")],
-            pip_requirements=_requirements(bundle.Manifest.load(source / stage.MANIFEST)),
+            pip_requirements=_requirements(bundle.Manifest.load(source / MANIFEST)),
             signature=_signature(Contract.load(source / "contract.json")),
         )
 
