@@ -111,7 +111,7 @@ def test_a_deployment_runs_its_stages_on_their_pools_and_publishes_what_a_plain_
             for workspace in ("plain", "ws")
         )
         assert plain_result["files"] == pool_result["files"]
-    assert Registry(workspace=tmp_path / "ws").find("breast-cancer", "champion").version == "1"
+    assert Registry(workspace=str(tmp_path / "ws")).find("breast-cancer", "champion").version == "1"
     assert not [
         each
         for each in engine.containers.list(all=True)

@@ -2,17 +2,21 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows import retrain
+from flows.requests import ingest_request
+from flows.runners import docker
 from schemas.errors import SpecError
-from schemas.runners import STAGES
+from schemas.runners import STAGES, Docker
 from schemas.spec import Source, Spec
-from schemas.stages import PredictRequest
-from tasks import predict
+from schemas.stages import EncodeRequest, EncodeResult, IngestResult, PredictRequest
+from tasks import encode, ingest, predict, stage
 from tasks.registry import Registry
 from tasks.stores import open_url
+from tasks.workspaces import place
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -71,6 +75,24 @@ def test_a_bundle_from_the_registry_alone_is_kept_in_the_store(
         store, key = open_url(bundle.path)
         assert store.exists(f"{key}/bundle.json")
         shutil.rmtree(tmp_path / "mirror")
+
+
+@pytest.mark.docker
+def test_containers_exchange_what_they_publish_through_the_store(
+    spec: Spec, bucket: str, tmp_path: Path, engine: Any
+) -> None:
+    host = Docker(network="host")  # where the tests' store is
+    asked = ingest_request(spec, workspace=bucket)
+    docker.run("ingest", asked, host, model=spec.name)
+    ingested = stage.published(IngestResult, place(bucket) / "ingest" / ingest.run_key(asked))
+    assert ingested is not None
+    shutil.rmtree(tmp_path / "mirror")
+    encoding = EncodeRequest(workspace=bucket, ingest=ingested.as_input)
+    docker.run("encode", encoding, host, model=spec.name)
+    encoded = stage.published(EncodeResult, place(bucket) / "encode" / encode.run_key(encoding))
+    here = EncodeRequest(workspace=str(tmp_path / "ws"), ingest=ingested.as_input)
+    assert encoded is not None
+    assert encode.run(here).files == encoded.files
 
 
 def test_a_stored_workspace_without_a_registry_elsewhere_is_refused_before_anything_runs(

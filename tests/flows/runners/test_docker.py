@@ -22,6 +22,7 @@ from schemas.stages import EncodeRequest, IngestRequest, IngestResult, TrainRequ
 from tasks import encode, ingest
 from tasks import stage as stages
 from tasks.scratch import scratch
+from tasks.workspaces import place
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -270,4 +271,4 @@ def test_a_stage_image_runs_alone(engine: Any, request_to_ingest: IngestRequest,
     )
     result = IngestResult.model_validate_json(done.stdout)
     assert result.rows.read == 569
-    assert stages.published(IngestResult, tmp_path / "ws" / "ingest" / result.run_key) == result
+    assert stages.published(IngestResult, place(result.path)) == result
