@@ -1,5 +1,6 @@
 """Encode: fits the encoder on the training rows alone, and applies it to every split."""
 
+import functools
 import json
 import logging
 from collections import Counter
@@ -39,7 +40,7 @@ def run(request: EncodeRequest) -> EncodeResult:
 def _make(request: EncodeRequest, out: Path) -> Mapping[str, Any]:
     source, _ = stage.opened(IngestResult, request.ingest)
     contract = Contract.load(source / "contract.json")
-    encoder = encoders.fit(contract, read_batches(source / "rows" / "train.parquet"))
+    encoder = encoders.fit(contract, functools.partial(read_batches, source / "rows" / "train.parquet"))
     (out / "encoder.json").write_text(encoder.to_json())
     seen = {str(split): _write_features(encoder, contract, source, out, split) for split in SPLITS}
     (out / "unknown.json").write_text(json.dumps(seen, indent=2) + "\n")
@@ -56,7 +57,8 @@ def _write_features(encoder: TableEncoder, contract: Contract, source: Path, out
     with TableWriter(out / "features" / f"{split}.parquet", layout, compression="none") as writer:
         for rows in read_batches(source / "rows" / f"{split}.parquet", rows=rows_at_once):
             weight = encoders.weights(rows)
-            writer.write(features.to_table(encoder.transform(rows), encoder.target.encode(rows), weight, layout=layout))
+            inputs = encoder.transform(rows, training=split == "train")
+            writer.write(features.to_table(inputs, encoder.target.encode(rows), weight, layout=layout))
             unknown += encoder.unknown(rows)
             event = {"stage": "encode", "split": split, "rows": writer.rows}
             log.info("encode: %s %s rows", split, f"{writer.rows:,}", extra={"event": event})

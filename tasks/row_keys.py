@@ -26,14 +26,19 @@ def _column_hashes(column: pa.Array) -> UInts:
     if pa.types.is_nested(column.type):
         column = pc.binary_join(column, "\0")
     if pa.types.is_string(column.type):
-        encoded = column.dictionary_encode()
-        known = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False), categorize=False)
-        codes = encoded.indices.fill_null(len(known)).to_numpy()
-        return np.append(known, np.uint64(0))[codes]  # a missing value takes the last
+        return text_hashes(column)
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
     numbers = column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy()
     return (numbers + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0
+
+
+def text_hashes(texts: pa.Array) -> UInts:
+    """Return a 64-bit hash of each text, shape (n,); 0 for a missing one."""
+    encoded = texts.dictionary_encode()
+    known = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False), categorize=False)
+    codes = encoded.indices.fill_null(len(known)).to_numpy()
+    return np.append(known, np.uint64(0))[codes]  # a missing value takes the last
 
 
 def _tensor_hashes(column: pa.FixedSizeListArray) -> UInts:

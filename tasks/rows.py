@@ -12,7 +12,7 @@ import pandera.errors
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.columns import BooleanColumn, DatetimeColumn, NumericColumn, TensorColumn
+from schemas.columns import BooleanColumn, DatetimeColumn, MultiHotColumn, NumericColumn, TensorColumn
 from schemas.contract import KEY, ROW, SPLIT, WEIGHT, Contract
 from schemas.errors import DataError
 from schemas.frame import frame_schema
@@ -24,6 +24,7 @@ from tasks.coercion import (
     ColumnError,
     Mask,
     coerce,
+    outside,
     to_booleans,
     to_label_lists,
     to_numbers,
@@ -64,6 +65,8 @@ def typed_schema(contract: Contract, *, with_target: bool) -> pa.Schema:
             fields.append((name, pa.bool_()))
         elif isinstance(column, TensorColumn):
             fields.append((name, pa.list_(pa.float32(), column.size)))
+        elif isinstance(column, MultiHotColumn):
+            fields.append((name, pa.list_(pa.string())))
         else:
             fields.append((name, pa.string()))
     if with_target:
@@ -182,7 +185,7 @@ class RowReader:
         for name, column in contract.columns.items():
             values = coerce(_array(raw, name), column, name=name, nulls=contract.nulls)
             columns[name] = problems.taken(name, self._of_one_zone(name, values))
-            if isinstance(column, TensorColumn) and column.required:
+            if column.required and pa.types.is_nested(columns[name].type):  # pandera sees none of these
                 problems.add(name, "is missing", _missing(columns[name]))
         if self._with_target:
             columns |= self._targets(raw, problems) | self._weight(raw) | self._split(raw, problems)
@@ -203,13 +206,13 @@ class RowReader:
     def _target(self, name: str, raw: pa.Table, problems: Problems) -> pa.Array:
         contract, values = self._contract, _array(raw, name)
         if contract.labels_in_lists:
-            coerced = to_label_lists(values, separator=contract.target.separator, nulls=contract.nulls, name=name)
+            nulls = [null for null in contract.nulls if null]  # an empty text is an empty list
+            coerced = to_label_lists(values, separator=contract.target.separator, nulls=nulls, name=name)
             labels = problems.taken(name, coerced)
             problems.add(name, "is missing", _missing(labels))
             if contract.target.classes is not None:
-                problems.add(
-                    name, "has a label that is not among the classes", _strange(labels, contract.target.classes)
-                )
+                strange = outside(labels, contract.target.classes)
+                problems.add(name, "has a label that is not among the classes", strange)
             return labels
         if contract.problem in REGRESSION:
             return problems.taken(name, to_numbers(values, name=name, nulls=contract.nulls))
@@ -318,11 +321,3 @@ def _single(table: pa.Table, name: str) -> pa.Array:
 
 def _missing(values: pa.Array) -> Any:
     return pc.is_null(values).to_numpy(zero_copy_only=False)
-
-
-def _strange(lists: pa.ListArray, classes: Sequence[str]) -> Mask:
-    """Say which lists, shape (n,), hold a label that is none of the classes."""
-    strange = np.zeros(len(lists), bool)
-    unknown = pc.invert(pc.is_in(lists.flatten(), value_set=pa.array(classes)))
-    strange[pc.list_parent_indices(lists).filter(unknown).to_numpy()] = True
-    return strange

@@ -36,6 +36,11 @@ class NumberTarget(Document):
         """Units of the network's output layer."""
         return len(self.names)
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What each unit says."""
+        return self.names
+
     def encode(self, rows: pa.Table) -> Floats:
         """Return float32 of shape (n, units): what the network learns. Raises DataError for what does not fit it."""
         with np.errstate(over="ignore"):
@@ -73,6 +78,11 @@ class LabelTarget(Document):
     def units(self) -> int:
         """Units of the network's output layer."""
         return 1 if self.binary else len(self.classes)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What each unit says."""
+        return self.classes[-1:] if self.binary else self.classes
 
     def encode(self, rows: pa.Table) -> Array:
         """Return what the network learns: int32 codes of shape (n,); float32 of shape (n, 1) for two classes."""
@@ -129,6 +139,11 @@ class LabelsTarget(Document):
     def units(self) -> int:
         """Units of the network's output layer."""
         return len(self.classes)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What each unit says."""
+        return self.classes
 
     def encode(self, rows: pa.Table) -> Floats:
         """Return float32 zeros and ones of shape (n, labels)."""
