@@ -175,6 +175,7 @@ def test_few_rows_of_several_labels_are_spread_for_all_of_them(ingest_request, i
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), "much"])
 def test_weight_that_is_none_is_refused(ingest_request, refused, frame, weight):
+    """R31."""
     weights = [1.0] * 200
     weights[7] = weight
     message = refused(ingest_request(frame.assign(w=weights), data={"weight": "w"}))
@@ -183,6 +184,7 @@ def test_weight_that_is_none_is_refused(ingest_request, refused, frame, weight):
 
 
 def test_weights_of_nothing_but_zeros_are_refused(ingest_request, refused, ingested, frame):
+    """R31."""
     request = ingest_request(frame.assign(w=0), data={"weight": "w"})
     assert "weight column 'w' holds nothing but zeros in the train split" in refused(request)
     _, rows, _ = ingested(ingest_request(frame.assign(w=[0, 0.5] * 100), data={"weight": "w"}))
