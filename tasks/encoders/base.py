@@ -40,10 +40,6 @@ class Fitted(Document, ABC):
         """Names of the numbers that come out."""
         return (self.name,)
 
-    def unknown(self, values: pa.Array) -> int:
-        """Return how many values are categories that training did not know, or that are too rare to be kept."""
-        return 0
-
 
 class Marked(Fitted, ABC):
     """A fitted encoder with one number a value, and a second where missing values are marked."""

@@ -21,14 +21,14 @@ class CategoryEncoder(Fitted):
     """The categories that are kept, in the order of their codes."""
 
     @functools.cached_property
-    def _positions(self) -> dict[str, int]:
-        return {name: at for at, name in enumerate(self.categories)}
+    def _known(self) -> pa.Array:
+        return pa.array(self.categories, pa.string())
 
     def codes(self, values: pa.Array) -> Array:
         """Return positions in `categories`, int32 of shape (n,): -1 for an unknown category, -2 for a missing one."""
         encoded = values.dictionary_encode()
-        found = [self._positions.get(name, -1) for name in encoded.dictionary.to_pylist()]
-        return np.array([*found, -2], np.int32)[encoded.indices.fill_null(len(found)).to_numpy()]
+        found = pc.index_in(encoded.dictionary, value_set=self._known).fill_null(-1).to_numpy()
+        return np.append(found, np.int32(-2))[encoded.indices.fill_null(len(found)).to_numpy()]
 
     def transform(self, values: pa.Array) -> Array:
         """Return the codes."""

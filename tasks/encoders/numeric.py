@@ -5,7 +5,6 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import ndtr, ndtri
 
 from schemas.columns import NumericColumn
 from tasks.encoders.base import Array, Fitter, Floats, Marked, floats
@@ -57,6 +56,8 @@ class QuantileEncoder(Marked):
 
     def transform(self, values: pa.Array) -> Floats:
         """Return float32 of shape (n, 1), or (n, 2) with the indicator."""
+        from scipy.special import ndtri
+
         numbers, quantiles, steps = floats(values), np.array(self.quantiles), self._steps
         numbers = np.where(np.isnan(numbers), self.fill, numbers)
         below, above = np.interp(numbers, quantiles, steps), np.interp(-numbers, -quantiles[::-1], steps)
@@ -65,6 +66,8 @@ class QuantileEncoder(Marked):
 
     def inverse(self, encoded: Floats) -> Array:
         """Return the numbers, float64 of shape (n,), that the first output stands for."""
+        from scipy.special import ndtr
+
         return np.interp(ndtr(encoded[:, 0].astype(np.float64)), self._steps, self.quantiles)
 
     @property

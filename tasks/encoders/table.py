@@ -4,7 +4,8 @@ import functools
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from schemas.errors import DataError
 from tasks.encoders.base import Array, Fitted, Fitter, refuse_overflow
 from tasks.encoders.boolean import BooleanEncoder, BooleanFitter
 from tasks.encoders.categorical import (
+    CategoryEncoder,
     CategoryFitter,
     EmbeddingEncoder,
     MultiHotEncoder,
@@ -31,6 +33,7 @@ from tasks.encoders.target import FittedTarget, TargetFitter
 from tasks.encoders.target_mean import TargetMeanEncoder, TargetMeanFitter
 from tasks.encoders.tensor import TensorEncoder, TensorFitter
 from tasks.encoders.text import TextEncoder, TextFitter
+from tasks.parallel import workers
 from tasks.row_keys import mix
 from tasks.samples import Sample
 
@@ -139,7 +142,7 @@ class TableEncoder(Document):
             refuse_overflow(values, rows, what=f"column {name!r}", remedy="set maximum, or scale log")
         numbers = [encoded[each.name] for each in self.columns if each.slot == "numeric"]
         inputs = {name: encoded[each.name] for name, each in self._inputs.items()}
-        return ({NUMBERS: np.ascontiguousarray(np.column_stack(numbers))} if numbers else {}) | inputs
+        return ({NUMBERS: _side_by_side(numbers)} if numbers else {}) | inputs
 
     def _encoded(self, column: Fitted, rows: pa.Table, *, training: bool) -> Array:
         values = rows.column(column.name).combine_chunks()
@@ -147,7 +150,14 @@ class TableEncoder(Document):
 
     def unknown(self, rows: pa.Table) -> Counter[str]:
         """Return how many values of each column are categories that were not kept in training."""
-        return Counter({each.name: each.unknown(rows.column(each.name).combine_chunks()) for each in self.columns})
+        columns = [each for each in self.columns if isinstance(each, CategoryEncoder)]
+        return Counter({each.name: each.unknown(rows.column(each.name).combine_chunks()) for each in columns})
+
+
+def _side_by_side(numbers: Sequence[Array]) -> Array:
+    """Return matrices of shape (n, ...) as one, column by column in memory: so they are written without a copy."""
+    joined = np.empty((len(numbers[0]), sum(each.shape[1] for each in numbers)), np.float32, order="F")
+    return np.concatenate(numbers, axis=1, out=joined)
 
 
 def _unique(name: str, taken: set[str]) -> str:
@@ -167,11 +177,15 @@ def fit(contract: Contract, read: Callable[[], Iterable[pa.Table]]) -> TableEnco
     target = TargetFitter(contract)
     sampled = [name for name, fitter in fitters.items() if fitter.needs_sample]
     sample = Sample(min(_SAMPLE_ROWS, _SAMPLE_VALUES // max(1, len(sampled))))
-    for rows in read():
-        for name, fitter in fitters.items():
-            fitter.observe(rows.column(name).combine_chunks())
-        target.observe(rows)
-        sample.add(rows.select([ROW, *sampled]), mix(rows.column(ROW).to_numpy().astype(np.uint64)))
+    with ThreadPoolExecutor(workers()) as pool:
+        for rows in read():
+            observed = [
+                pool.submit(fitter.observe, rows.column(name).combine_chunks()) for name, fitter in fitters.items()
+            ]
+            observed.append(pool.submit(target.observe, rows))
+            sample.add(rows.select([ROW, *sampled]), mix(rows.column(ROW).to_numpy().astype(np.uint64)))
+            for each in observed:
+                each.result()
     fitted_target = target.fitted()
     fitted = {name: _fitted(name, fitter, sample) for name, fitter in fitters.items()}
     fitted |= _target_means(contract, fitted, fitted_target, read)
