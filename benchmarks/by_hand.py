@@ -55,13 +55,7 @@ def transformer() -> ColumnTransformer:
         [
             ("standard", make_pipeline(impute, StandardScaler()), NUMBERS[:8]),
             ("robust", make_pipeline(impute, RobustScaler()), NUMBERS[8:9]),
-            (
-                "log",
-                make_pipeline(
-                    impute, FunctionTransformer(signed_log, feature_names_out="one-to-one"), StandardScaler()
-                ),
-                NUMBERS[9:],
-            ),
+            ("log", make_pipeline(impute, logarithm, StandardScaler()), NUMBERS[9:]),
             ("one_hot", OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32), ["colour"]),
             ("ordinal", OrdinalEncoder(dtype=np.float32, **unknown), ["grade", "shop"]),
             ("time", StandardScaler(), parts),

@@ -21,13 +21,13 @@ def workers() -> int:
 def in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Yield the function of each item, in the order of the items; what it raises is raised when its turn comes.
 
-    Items are taken by the caller's own thread, a few more than there are workers.
+    Items are taken by the caller's own thread, and no more are under way than there are workers.
     """
     pool, waiting = ThreadPoolExecutor(workers()), deque[Future[R]]()
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > workers():
+            if len(waiting) >= workers():
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
