@@ -7,6 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.tables import single_array
+
 UInts = np.ndarray[Any, np.dtype[np.uint64]]
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -16,7 +18,7 @@ def row_hashes(table: pa.Table) -> UInts:
     """Return one 64-bit hash a row of a table's columns, shape (rows,), by `pandas.util.hash_array` per column."""
     hashes = np.zeros(table.num_rows, np.uint64)
     for column in table.columns:
-        hashes = mix(hashes * _ODD + _column_hashes(column.combine_chunks()))
+        hashes = mix(hashes * _ODD + _column_hashes(single_array(column)))
     return hashes
 
 

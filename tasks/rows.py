@@ -31,12 +31,13 @@ from tasks.coercion import (
     to_text,
     to_times,
 )
-from tasks.parallel import in_order
+from tasks.parallel import ahead, in_order
 from tasks.problems import REJECTED, Problems, Rejections, quoted
 from tasks.row_keys import SeenKeys, UInts, row_hashes
 from tasks.sources.batch import MAXIMUM_CELLS, Batch
 from tasks.sources.files import File
 from tasks.sources.readers import open_file
+from tasks.tables import single_array
 
 __all__ = ["REJECTED", "Checked", "RowReader", "typed_schema"]
 
@@ -111,6 +112,7 @@ class RowReader:
         self._model = plugins.pandera_schema(contract.model) if contract.model and with_target else None
         self._seen = SeenKeys() if contract.key and with_target else None
         self._zoned: dict[str, bool] = {}
+        self._next_row = 0
         self.rejections = Rejections()
         self.extra: list[str] = []
 
@@ -125,24 +127,28 @@ class RowReader:
 
     def __iter__(self) -> Iterator[Checked]:
         """Yield the rows in order; raises DataError for what is wrong with a file as a whole."""
-        return map(self._settled, in_order(self._read, self._batches()))
+        return map(self._settled, in_order(self._read, ahead(self._batches())))
 
     def _batches(self) -> Iterator[tuple[Batch, str, int]]:
-        """Yield raw batches, each with its file's name and the number of its first row."""
-        row = 0
+        """Yield raw batches, numbered."""
         for file in self._files:
             reader = open_file(file, self._source)
             self._check_names(reader.names, file.path)
             for batch in reader.batches(self.wanted):
-                yield batch, Path(file.path).name, row
-                row += batch.columns.num_rows
-                if row * len(self.wanted) > MAXIMUM_CELLS:
-                    raise DataError(f"{file.path}: more than {MAXIMUM_CELLS:,} values are too many; split the source")
+                yield self._numbered(batch, Path(file.path).name)
 
     def check(self, rows: pa.Table, place: str) -> Checked:
         """Return raw rows at hand, checked; `place` names them in messages."""
         self._check_names(rows.column_names, place)
-        return self._settled(self._read((Batch(rows.select(self.wanted)), place, 0)))
+        return self._settled(self._read(self._numbered(Batch(rows.select(self.wanted)), place)))
+
+    def _numbered(self, batch: Batch, place: str) -> tuple[Batch, str, int]:
+        """Return a raw batch with its file's name and the number of its first row."""
+        first_row = self._next_row
+        self._next_row += batch.columns.num_rows
+        if self._next_row * len(self.wanted) > MAXIMUM_CELLS:
+            raise DataError(f"{place}: more than {MAXIMUM_CELLS:,} values are too many; split the source")
+        return batch, place, first_row
 
     def _check_names(self, names: list[str], place: str) -> None:
         if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -289,8 +295,10 @@ class RowReader:
         for name, column in zip(typed.column_names, typed.columns, strict=True):
             if name != ROW and not pa.types.is_nested(column.type):
                 columns.setdefault(names.get(name) or name, column)
-        frame = pa.table(columns).to_pandas()
-        for schema in filter(None, (self._frame_schema, self._model)):
+        for schema, wanted in ((self._frame_schema, self._frame_schema.columns), (self._model, columns)):
+            if schema is None or not wanted:
+                continue
+            frame = pa.table({name: columns[name] for name in wanted}).to_pandas(split_blocks=True)
             try:
                 schema.validate(frame, lazy=True)
             except pandera.errors.SchemaErrors as error:
@@ -308,7 +316,7 @@ class RowReader:
 def _plain(table: pa.Table) -> pa.Table:
     """Return raw columns as single arrays of plain types: bytes as text, extension types as what they are stored as."""
     columns = {
-        name: _plain_array(name, column.combine_chunks())
+        name: _plain_array(name, single_array(column))
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
     return pa.table(columns)
@@ -330,8 +338,7 @@ def _plain_array(name: str, values: pa.Array) -> pa.Array:
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
-    column = table.column(name)
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return single_array(table.column(name))
 
 
 def _single(table: pa.Table, name: str) -> pa.Array:

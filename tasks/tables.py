@@ -91,6 +91,11 @@ def outline(path: Path) -> tuple[int, list[str]]:
         raise ResourceError(f"{path} is damaged: {error}; delete its directory and run again") from error
 
 
+def single_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, without a copy where it is one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def read_batches(
     path: Path, *, columns: list[str] | None = None, rows: int = ROW_GROUP_ROWS, categories: Sequence[str] = ()
 ) -> Iterator[pa.Table]:

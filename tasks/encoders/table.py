@@ -36,6 +36,7 @@ from tasks.encoders.text import TextEncoder, TextFitter
 from tasks.parallel import workers
 from tasks.row_keys import mix
 from tasks.samples import Sample
+from tasks.tables import single_array
 
 FittedColumn = Annotated[
     NumericEncoder
@@ -145,13 +146,13 @@ class TableEncoder(Document):
         return ({NUMBERS: _side_by_side(numbers)} if numbers else {}) | inputs
 
     def _encoded(self, column: Fitted, rows: pa.Table, *, training: bool) -> Array:
-        values = rows.column(column.name).combine_chunks()
+        values = single_array(rows.column(column.name))
         return column.transform_training(values, rows.column(ROW).to_numpy()) if training else column.transform(values)
 
     def unknown(self, rows: pa.Table) -> Counter[str]:
         """Return how many values of each column are categories that were not kept in training."""
         columns = [each for each in self.columns if isinstance(each, CategoryEncoder)]
-        return Counter({each.name: each.unknown(rows.column(each.name).combine_chunks()) for each in columns})
+        return Counter({each.name: each.unknown(single_array(rows.column(each.name))) for each in columns})
 
 
 def _side_by_side(numbers: Sequence[Array]) -> Array:
@@ -180,7 +181,7 @@ def fit(contract: Contract, read: Callable[[], Iterable[pa.Table]]) -> TableEnco
     with ThreadPoolExecutor(workers()) as pool:
         for rows in read():
             observed = [
-                pool.submit(fitter.observe, rows.column(name).combine_chunks()) for name, fitter in fitters.items()
+                pool.submit(fitter.observe, single_array(rows.column(name))) for name, fitter in fitters.items()
             ]
             observed.append(pool.submit(target.observe, rows))
             sample.add(rows.select([ROW, *sampled]), mix(rows.column(ROW).to_numpy().astype(np.uint64)))
@@ -210,7 +211,7 @@ def _target_means(
         wanted, numbers = target.encode(rows), rows.column(ROW).to_numpy()
         wanted = np.eye(target.units)[wanted] if wanted.ndim == 1 else wanted  # codes of several classes
         for name, fitter in fitters.items():
-            fitter.observe(rows.column(name).combine_chunks(), wanted, numbers)
+            fitter.observe(single_array(rows.column(name)), wanted, numbers)
     return {name: fitter.fitted() for name, fitter in fitters.items()}
 
 

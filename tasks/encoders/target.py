@@ -16,6 +16,7 @@ from schemas.errors import DataError
 from schemas.spec import REGRESSION
 from tasks.encoders.base import Array, Floats, refuse_overflow
 from tasks.moments import Moments
+from tasks.tables import single_array
 
 
 class NumberTarget(Document):
@@ -96,7 +97,7 @@ class LabelTarget(Document):
         """
         if len(self.names) > 1:
             return _one_hot_codes(rows, self.names)
-        labels = rows.column(self.names[0]).combine_chunks()
+        labels = single_array(rows.column(self.names[0]))
         codes = pc.index_in(labels, value_set=pa.array(self.classes))
         if codes.null_count:
             strange = pc.value_counts(labels.filter(pc.is_null(codes))).to_pylist()
@@ -188,7 +189,7 @@ class TargetFitter:
     def observe(self, rows: pa.Table) -> None:
         """Take a batch of training rows."""
         for name, moments in zip(self._contract.target.names, self._moments, strict=True):
-            values = rows.column(name).combine_chunks()
+            values = single_array(rows.column(name))
             if self._contract.problem in REGRESSION:
                 moments.add(values.to_numpy())
             elif self._contract.target.columns:
