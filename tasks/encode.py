@@ -22,7 +22,7 @@ from tasks.tables import ROW_GROUP_ROWS, TableWriter, read_batches
 
 log = logging.getLogger("evermodel.encode")
 
-VERSION = 1
+VERSION = 2
 _NOTABLE_UNKNOWN = 0.05
 _VALUES_AT_ONCE = 1 << 24
 

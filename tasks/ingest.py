@@ -28,7 +28,7 @@ from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.ingest")
 
-VERSION = 1
+VERSION = 2
 
 
 def run_key(request: IngestRequest) -> str:

@@ -30,6 +30,7 @@ class TableWriter:
             schema,
             compression=compression,
             write_page_checksum=True,
+            write_statistics=False,  # nobody looks for rows by their values
             use_dictionary=[field.name for field in schema if _repeats(field)],
         )
         self._behind = Behind()
