@@ -241,6 +241,15 @@ def test_run_key_stays_when_the_file_moves(tmp_path, ingest_request, frame):
     assert ingest.run_key(ingest_request(moved)) == before
 
 
+def test_unchanged_file_is_not_read_again_unless_it_is_to_be_verified(ingest_request, frame):
+    request = ingest_request(frame)
+    right, memory = ingest.run_key(request), Path(request.workspace, "fingerprints.json")
+    memory.write_text(json.dumps(dict.fromkeys(json.loads(memory.read_text()), "0" * 64)))
+    assert ingest.run_key(request) != right
+    assert ingest.run_key(request.model_copy(update={"verify": True})) == right
+    assert ingest.run_key(request) == right  # what was found is remembered
+
+
 PEAK = """
 import re, sys
 from pathlib import Path
