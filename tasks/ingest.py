@@ -33,7 +33,7 @@ VERSION = 2
 
 def run_key(request: IngestRequest) -> str:
     """Return the run key: it changes with the request, with any byte of the source's files and of a user's model."""
-    return _run_key(request, _content(request, Path(request.workspace) / "fingerprints.json"))
+    return _run_key(request, _content(request, _memory(request)))
 
 
 def _run_key(request: IngestRequest, content: str) -> str:
@@ -56,7 +56,7 @@ def run(request: IngestRequest) -> IngestResult:
 
     Raises DataError when a file is broken, or too many rows are rejected, or too few are left.
     """
-    content = _content(request, Path(request.workspace) / "fingerprints.json")
+    content = _content(request, _memory(request))
 
     def make(request: IngestRequest, out: Path) -> Mapping[str, Any]:
         return _make(request, out, content)
