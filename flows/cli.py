@@ -110,6 +110,7 @@ def run(
     workspace: Workspace = DEFAULT_WORKSPACE,
     runner: Runner = None,
     force: Annotated[bool, typer.Option("--force", help="Run every stage anew.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read the data even if its files look unchanged.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Retrain: ingest, encode, train, evaluate and register. What stands already is used again."""
@@ -120,7 +121,7 @@ def run(
     from flows import display, retrain
 
     with display.shown():
-        result = retrain(parsed, workspace=workspace, force=force)
+        result = retrain(parsed, workspace=workspace, force=force, verify=verify)
     if as_json:
         typer.echo(result.to_json(), nl=False)
     else:

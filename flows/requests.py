@@ -21,7 +21,7 @@ Champion = tuple[str, Input] | None
 """The version that a challenger must beat, and its bundle."""
 
 
-def ingest_request(spec: Spec, *, workspace: str) -> IngestRequest:
+def ingest_request(spec: Spec, *, workspace: str, verify: bool = False) -> IngestRequest:
     """Return what ingest is asked to do."""
     return IngestRequest(
         workspace=workspace,
@@ -31,6 +31,7 @@ def ingest_request(spec: Spec, *, workspace: str) -> IngestRequest:
         extra=spec.data.extra,
         minimum_rows=spec.data.minimum_rows,
         maximum_rejected=spec.data.maximum_rejected,
+        verify=verify,
     )
 
 

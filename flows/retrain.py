@@ -87,14 +87,15 @@ def _cancelled(flow: Any, flow_run: Any, state: Any) -> None:  # noqa: ARG001 - 
 
 
 @flow(name="retrain", flow_run_name="{spec.name}", on_crashed=[_cancelled])
-def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False) -> RunResult:
+def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False, verify: bool = False) -> RunResult:
     """Retrain a model: what a stage has published already for the same spec and data is used again.
 
-    Raises the stage's own EvermodelError when one fails. With `force` every stage runs anew.
+    Raises the stage's own EvermodelError when one fails. With `force` every stage runs anew; with `verify` the data is
+    read even if size and times of its files say that it is the same.
     """
     secret_files.load()
     chain = _Chain(spec, workspace, force=force)
-    ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace))
+    ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace, verify=verify))
     encode = chain.run(EncodeResult, EncodeRequest(workspace=workspace, ingest=ingest.as_input))
     train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode))
     known: Any = {"workspace": workspace, "ingest": ingest, "train": train}

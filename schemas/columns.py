@@ -37,8 +37,9 @@ class NumericColumn(_Column):
     """A number. Missing values are replaced by the training median, and a column of 0/1 says where."""
 
     kind: Literal["numeric"] = "numeric"
-    scale: Literal["standard", "robust", "min_max", "log", "none"] = "standard"
+    scale: Literal["standard", "robust", "quantile", "min_max", "log", "none"] = "standard"
     """standard: (x - mean) / deviation. robust: (x - median) / interquartile range. min_max: to 0...1.
+    quantile: x's rank among the training values as a normal deviate, whatever their distribution.
     log: standard after sign(x) log(1 + |x|). none: as it is."""
     integer: bool = False
     """Whether a value with a fraction rejects the row."""
@@ -99,6 +100,56 @@ class EmbeddingColumn(_Categorical):
     """Length of the learned vector; by default round(1.6 n^0.56), at most 64, for n categories."""
 
 
+class HashingColumn(_Column):
+    """A category with so many values, or ever new ones, that no list of them is kept: a learned vector by its hash.
+
+    Values that share a vector cannot be told apart.
+    """
+
+    kind: Literal["hashing"] = "hashing"
+    buckets: int = Field(default=4_096, ge=2)
+    """How many learned vectors there are; with several times as many values, most of them share one."""
+    size: int | None = Field(default=None, ge=1)
+    """Length of the learned vector; by default round(1.6 n^0.56), at most 64, for n buckets."""
+
+
+class TargetMeanColumn(_Categorical):
+    """A category as the mean of the target where it stands: one number for each output of the network.
+
+    The mean is less the overall one, in deviations of the target. A training row sees the means of other rows only
+    (cross-fitting), so that its own target does not leak into its features.
+    """
+
+    kind: Literal["target_mean"] = "target_mean"
+    max_categories: int = Field(default=10_000, ge=1)
+    """How many categories are kept, the most frequent first; the others share the bucket for rare and unknown ones."""
+    folds: int = Field(default=5, ge=2)
+    """Into how many parts the training rows are cut: a row's mean is that of the other parts."""
+    smooth: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    """How many rows of the overall mean are mixed into each category's own."""
+
+
+class MultiHotColumn(_Categorical):
+    """Any number of categories a row: a list column, or text with a separator. One 0/1 column per category."""
+
+    kind: Literal["multi_hot"] = "multi_hot"
+    separator: str = Field(default="|", min_length=1)
+    """In text: what stands between two categories."""
+
+
+class TextColumn(_Column):
+    """A text of a few words: its words and their sequences, hashed into a fixed number of columns that count them.
+
+    Each row is scaled to length 1. Capitals and punctuation do not matter; a missing text is zeros.
+    """
+
+    kind: Literal["text"] = "text"
+    buckets: int = Field(default=256, ge=2)
+    """How many columns there are; words that share one cannot be told apart."""
+    words: int = Field(default=2, ge=1)
+    """The longest sequence of words that is counted beside the single ones: 2 tells "not good" from "good"."""
+
+
 class DatetimeColumn(_Column):
     """A date or a time: the parts named, each a number. The column itself is dropped."""
 
@@ -146,7 +197,18 @@ class TensorColumn(_Column):
 
 
 Column = Annotated[
-    NumericColumn | OrdinalColumn | OneHotColumn | EmbeddingColumn | DatetimeColumn | BooleanColumn | TensorColumn,
+    NumericColumn
+    | OrdinalColumn
+    | OneHotColumn
+    | EmbeddingColumn
+    | HashingColumn
+    | TargetMeanColumn
+    | MultiHotColumn
+    | TextColumn
+    | DatetimeColumn
+    | BooleanColumn
+    | TensorColumn,
     Discriminator("kind"),
 ]
-CategoricalColumn = OrdinalColumn | OneHotColumn | EmbeddingColumn
+CategoricalColumn = OrdinalColumn | OneHotColumn | EmbeddingColumn | TargetMeanColumn
+"""Kinds with one category a row, of which a list is kept."""

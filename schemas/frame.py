@@ -6,14 +6,17 @@ from pandera.api.checks import Check
 from schemas.columns import CategoricalColumn, Column, NumericColumn
 from schemas.contract import Contract
 
+_LISTS = ("tensor", "multi_hot")
+
 
 def frame_schema(contract: Contract, *, with_target: bool) -> pa.DataFrameSchema:
     """Return the schema of a typed batch: features, and the target's columns where they are asked for.
 
-    Types are right by coercion already, so the schema looks at values: missing ones, ranges, sets. Tensors and lists
-    of labels are checked while they are coerced and do not appear.
+    Types are right by coercion already, so the schema looks at values: missing ones, ranges, sets. Columns in which
+    anything goes do not appear, nor do tensors and lists, which are checked while they are coerced.
     """
-    columns = {name: _column(column) for name, column in contract.columns.items() if column.kind != "tensor"}
+    features = {name: _column(column) for name, column in contract.columns.items() if column.kind not in _LISTS}
+    columns = {name: column for name, column in features.items() if column.checks or not column.nullable}
     if with_target and not contract.labels_in_lists:
         columns |= {name: _target(contract) for name in contract.target.names}
     return pa.DataFrameSchema(columns, unique_column_names=True)

@@ -4,7 +4,7 @@ import os
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from schemas.columns import Column
 from schemas.document import Document, or_text
@@ -58,6 +58,10 @@ Expandable = Annotated[str, AfterValidator(_expandable)]
 that a secret in the variable reaches no request, log, parameter or registry."""
 
 
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
 class Named(Document):
     """Something that Keras knows by name, with its own arguments beside the name: `{name: adam, beta_1: 0.8}`.
 
@@ -72,7 +76,7 @@ class Named(Document):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+        return _named(value)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -250,6 +254,54 @@ class Mlp(Document):
     """Regression: activation of the output, for a bounded target (then `target.scale: none`)."""
 
 
+def _or_its_name(schema: dict[str, Any]) -> None:
+    or_text(schema)
+    schema["anyOf"][0]["const"] = "effective_number"
+
+
+class EffectiveNumber(Document):
+    """Weighs a class of n rows by (1 - beta) / (1 - beta^n), scaled to a mean of 1 over the classes.
+
+    That lies between no weights (beta 0) and balanced (beta towards 1): many rows of one class say less and less that
+    is new (Cui et al., 2019).
+    """
+
+    model_config = ConfigDict(json_schema_extra=_or_its_name)
+
+    name: Literal["effective_number"]
+    """effective_number; that text alone takes the default."""
+    beta: float = Field(default=0.999, ge=0, lt=1)
+    """About 1 - 1/N, where N is the number of rows from which on more of a class tell nothing new."""
+
+
+def _class_weight_form(value: Any) -> str:
+    if isinstance(value, EffectiveNumber) or value == "effective_number":
+        return "effective_number"
+    if isinstance(value, dict):
+        return "effective_number" if isinstance(value.get("name"), str) else "by_label"
+    return "word"
+
+
+def _known_word(value: Any) -> Any:
+    if value != "balanced":
+        raise ValueError("balanced, effective_number or a mapping of label to weight is wanted")
+    return value
+
+
+def _any_of(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = schema.pop("oneOf")
+
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ClassWeight = Annotated[
+    Annotated[Literal["balanced"], BeforeValidator(_known_word), Tag("word")]
+    | Annotated[EffectiveNumber, BeforeValidator(_named), Tag("effective_number")]
+    | Annotated[dict[str, Weight], Tag("by_label")],
+    Discriminator(_class_weight_form),
+    Field(json_schema_extra=_any_of),
+]
+
+
 class EarlyStopping(Document):
     """Stops when the validation loss no longer falls, and goes back to the best epoch's weights."""
 
@@ -257,6 +309,8 @@ class EarlyStopping(Document):
     """How many epochs without a better validation loss are borne."""
     min_delta: float = Field(default=0.0, ge=0)
     """How much lower a validation loss must be to count as better."""
+    weighted: bool = True
+    """Whether validation rows count by their class and sample weights, as training rows do; otherwise all the same."""
 
 
 class Gpus(Document):
@@ -279,9 +333,12 @@ class Training(Document):
     """The Keras loss, with its arguments; by default the one that belongs to the problem."""
     early_stopping: EarlyStopping | None = Field(default_factory=EarlyStopping)
     """When to stop; null trains for all epochs and keeps the best one's weights."""
-    class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = None
-    """balanced: a class counts as much as any other, however rare in the training split. Or a weight by label.
-    Multilabel: each label's positives against its negatives; a number weighs that label's positives."""
+    class_weight: ClassWeight | None = None
+    """balanced: a class counts as much as any other, however rare in the training split. effective_number: less so.
+    Or a weight by label, 1 for those not named. Multilabel: each label's positives against its negatives; a number
+    weighs that label's positives. The rows' own weights (`data.weight`) multiply with it."""
+    output_weight: dict[str, Weight] | None = None
+    """Multi-output regression: how much each target's loss counts, by its column; 1 for those not named."""
     seed: int = Field(default=0, ge=0)
     """Seed of the first weights, of the order of rows and of dropout."""
     device: Literal["auto", "cpu", "gpu"] | Gpus = "auto"
@@ -340,6 +397,7 @@ class Spec(Document):
     def _fits_together(self) -> Self:
         _refuse_target_as_feature(self)
         _refuse_wrong_target(self)
+        _refuse_wrong_weights(self)
         return self
 
 
@@ -375,12 +433,6 @@ def _refuse_wrong_target(spec: Spec) -> None:
         raise MisfitError("target.classes belongs to a target column of labels", "target", "classes")
     if target.classes is not None and spec.problem == "binary" and len(target.classes) != 2:
         raise MisfitError(f"problem binary wants two target.classes, got {len(target.classes)}", "target", "classes")
-    if spec.training.class_weight is not None and spec.problem in REGRESSION:
-        raise MisfitError(
-            f"training.class_weight has no meaning for problem {spec.problem}: use data.weight",
-            "training",
-            "class_weight",
-        )
     if spec.network.output_activation is not None and spec.problem not in REGRESSION:
         raise MisfitError(
             f"network.output_activation is fixed by problem {spec.problem}: take it out", "network", "output_activation"
@@ -391,3 +443,43 @@ def _refuse_wrong_target(spec: Spec) -> None:
             "network",
             "output_activation",
         )
+
+
+_OF_WHOLE_ROWS = ("cosinesimilarity", "kldivergence")
+
+
+def _refuse_wrong_weights(spec: Spec) -> None:
+    training, target = spec.training, spec.target
+    if training.class_weight is not None and spec.problem in REGRESSION:
+        remedy = "training.output_weight" if spec.problem == "multioutput_regression" else "data.weight"
+        raise MisfitError(
+            f"training.class_weight has no meaning for problem {spec.problem}: use {remedy}", "training", "class_weight"
+        )
+    if isinstance(training.class_weight, dict):
+        _refuse_unknown_names("class_weight", training.class_weight, target.columns or target.classes, "label")
+    if training.output_weight is not None:
+        if spec.problem != "multioutput_regression":
+            raise MisfitError(
+                f"training.output_weight belongs to problem multioutput_regression, not {spec.problem}",
+                "training",
+                "output_weight",
+            )
+        _refuse_unknown_names("output_weight", training.output_weight, target.columns, "target")
+    by_output = training.output_weight or (training.class_weight if spec.problem == "multilabel" else None)
+    if by_output and training.loss and training.loss.name.replace("_", "").lower() in _OF_WHOLE_ROWS:
+        raise MisfitError(
+            f"loss {training.loss.name} compares whole rows, so that an output has no loss of its own to weigh: take "
+            "the weights out or another loss",
+            *("training", "loss"),
+        )
+
+
+def _refuse_unknown_names(key: str, weights: dict[str, float], known: tuple[str, ...] | None, what: str) -> None:
+    """Refuse weights for what does not exist, as far as the spec says what does, and weights that leave nothing."""
+    for name in weights if known else ():
+        if name not in (known or ()):
+            raise MisfitError(
+                f"training.{key}: no {what} {name!r}; there are {', '.join(known or ())}", "training", key, name
+            )
+    if known and not any(weights.get(name, 1.0) for name in known):
+        raise MisfitError(f"training.{key} is 0 for every {what}: nothing would count", "training", key)

@@ -84,7 +84,7 @@ class Rows(Document):
 class IngestRequest(Request):
     """Read, check and split raw rows."""
 
-    places: ClassVar[dict[str, Any]] = {"workspace": True, "source": {"path"}}
+    places: ClassVar[dict[str, Any]] = {"workspace": True, "source": {"path"}, "verify": True}
 
     source: Source
     """Where the rows come from."""
@@ -98,6 +98,8 @@ class IngestRequest(Request):
     """Fewer accepted rows are refused."""
     maximum_rejected: Fraction = 0.01
     """A larger share of rejected rows is refused."""
+    verify: bool = False
+    """Whether files are read for their digest even if size and times say that they are the same as before."""
 
 
 class IngestResult(Result):

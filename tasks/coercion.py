@@ -18,10 +18,14 @@ from schemas.columns import (
     Column,
     DatetimeColumn,
     EmbeddingColumn,
+    HashingColumn,
+    MultiHotColumn,
     NumericColumn,
     OneHotColumn,
     OrdinalColumn,
+    TargetMeanColumn,
     TensorColumn,
+    TextColumn,
 )
 from schemas.errors import DataError, SpecError
 from tasks.sources.batch import EXACT
@@ -292,22 +296,36 @@ def _as_list(values: pa.Array, name: str) -> pa.ListArray:
 
 
 def to_label_lists(values: pa.Array, *, separator: str, nulls: Sequence[str], name: str = "target") -> Coerced:
-    """Return lists of labels, from list columns or from text with a separator; an empty text is an empty list."""
+    """Return lists of labels, from list columns or from text with a separator; the texts in `nulls` become null."""
     if pa.types.is_nested(values.type):
         lists = _as_list(values, name)
         if pa.types.is_nested(lists.values.type):
-            raise ColumnError(
-                f"column {name!r} holds {values.type}, not lists of labels; change the target in the spec"
-            )
+            raise ColumnError(f"column {name!r} holds {values.type}, not lists of labels; change its kind in the spec")
         lists = pa.ListArray.from_arrays(lists.offsets, to_text(lists.values, ()), mask=pc.is_null(values))
         gaps = np.zeros(len(lists), bool)
         gaps[pc.list_parent_indices(lists).filter(pc.is_null(lists.flatten())).to_numpy()] = True
         return Coerced(lists, ((gaps, "has a label without a value"),))
-    text = pc.utf8_trim_whitespace(to_text(values, [null for null in nulls if null]))
+    text = pc.utf8_trim_whitespace(to_text(values, nulls))
     parts = pc.split_pattern(text, separator)
     labels = pc.utf8_trim_whitespace(parts.values)
     lists = pa.ListArray.from_arrays(parts.offsets, labels, mask=pc.is_null(parts))
     return Coerced(_without_empty(lists))
+
+
+def _lists(values: pa.Array, column: MultiHotColumn, name: str, nulls: Sequence[str]) -> Coerced:
+    coerced = to_label_lists(values, separator=column.separator, nulls=nulls, name=name)
+    if column.categories is None:
+        return coerced
+    strange = (outside(coerced.values, column.categories), "has one that is not among the categories")
+    return Coerced(coerced.values, (*coerced.problems, strange))
+
+
+def outside(lists: pa.ListArray, known: Sequence[str]) -> Mask:
+    """Say which lists, shape (n,), hold a label that is not known."""
+    strange = np.zeros(len(lists), bool)
+    unknown = pc.invert(pc.is_in(lists.flatten(), value_set=pa.array(known, pa.string())))
+    strange[pc.list_parent_indices(lists).filter(unknown).to_numpy()] = True
+    return strange
 
 
 def _without_empty(lists: pa.ListArray) -> pa.ListArray:
@@ -322,6 +340,10 @@ _COERCE: dict[type, Callable[..., Coerced]] = {
     OrdinalColumn: _categorical,
     OneHotColumn: _categorical,
     EmbeddingColumn: _categorical,
+    HashingColumn: _categorical,
+    TargetMeanColumn: _categorical,
+    MultiHotColumn: _lists,
+    TextColumn: _categorical,
     DatetimeColumn: _datetime,
     BooleanColumn: _boolean,
     TensorColumn: _tensor,

@@ -3,9 +3,11 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from schemas.contract import Contract
 from schemas.document import digest
@@ -13,12 +15,14 @@ from schemas.stages import EncodeRequest, EncodeResult, IngestResult
 from tasks import features, stage
 from tasks.encoders import table as encoders
 from tasks.encoders.table import TableEncoder
+from tasks.parallel import ahead, in_order
+from tasks.rows import typed_schema
 from tasks.splits import SPLITS
 from tasks.tables import ROW_GROUP_ROWS, TableWriter, read_batches
 
 log = logging.getLogger("evermodel.encode")
 
-VERSION = 1
+VERSION = 2
 _NOTABLE_UNKNOWN = 0.05
 _VALUES_AT_ONCE = 1 << 24
 
@@ -39,11 +43,18 @@ def run(request: EncodeRequest) -> EncodeResult:
 def _make(request: EncodeRequest, out: Path) -> Mapping[str, Any]:
     source, _ = stage.opened(IngestResult, request.ingest)
     contract = Contract.load(source / "contract.json")
-    encoder = encoders.fit(contract, read_batches(source / "rows" / "train.parquet"))
+    encoder = encoders.fit(contract, lambda: ahead(_rows(contract, source, "train")))
     (out / "encoder.json").write_text(encoder.to_json())
     seen = {str(split): _write_features(encoder, contract, source, out, split) for split in SPLITS}
     (out / "unknown.json").write_text(json.dumps(seen, indent=2) + "\n")
     return {"features": encoder.width, "warnings": _warnings(encoder, seen)}
+
+
+def _rows(contract: Contract, source: Path, split: str, *, at_once: int = ROW_GROUP_ROWS) -> Iterator[pa.Table]:
+    """Yield typed rows of a split; texts that are features come as dictionaries."""
+    types = typed_schema(contract, with_target=True)
+    texts = [name for name in contract.columns if pa.types.is_string(types.field(name).type)]
+    return read_batches(source / "rows" / f"{split}.parquet", rows=at_once, categories=texts)
 
 
 def _write_features(encoder: TableEncoder, contract: Contract, source: Path, out: Path, split: str) -> dict[str, float]:
@@ -51,13 +62,17 @@ def _write_features(encoder: TableEncoder, contract: Contract, source: Path, out
     layout = features.schema(
         encoder, weighted=contract.weight is not None, encoder_digest=digest(encoder.model_dump(mode="json"))
     )
+
+    def encoded(rows: pa.Table) -> tuple[pa.Table, Counter[str]]:
+        inputs, target = encoder.transform(rows, training=split == "train"), encoder.target.encode(rows)
+        return features.to_table(inputs, target, encoders.weights(rows), layout=layout), encoder.unknown(rows)
+
     unknown: Counter[str] = Counter()
-    rows_at_once = max(1, min(ROW_GROUP_ROWS, _VALUES_AT_ONCE // encoder.width))
+    at_once = max(1, min(ROW_GROUP_ROWS, _VALUES_AT_ONCE // encoder.width))
     with TableWriter(out / "features" / f"{split}.parquet", layout, compression="none") as writer:
-        for rows in read_batches(source / "rows" / f"{split}.parquet", rows=rows_at_once):
-            weight = encoders.weights(rows)
-            writer.write(features.to_table(encoder.transform(rows), encoder.target.encode(rows), weight, layout=layout))
-            unknown += encoder.unknown(rows)
+        for table, strange in in_order(encoded, _rows(contract, source, split, at_once=at_once)):
+            writer.write(table)
+            unknown += strange
             event = {"stage": "encode", "split": split, "rows": writer.rows}
             log.info("encode: %s %s rows", split, f"{writer.rows:,}", extra={"event": event})
     return {name: count / writer.rows for name, count in unknown.items()}

@@ -28,7 +28,7 @@ from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.ingest")
 
-VERSION = 1
+VERSION = 2
 
 
 def run_key(request: IngestRequest) -> str:
@@ -47,7 +47,8 @@ def _memory(request: IngestRequest) -> Path:
 
 
 def _content(request: IngestRequest, memory: Path | None = None) -> str:
-    return fingerprint(list_files(request.source), encoding=request.source.encoding, memory=memory)
+    files, encoding = list_files(request.source), request.source.encoding
+    return fingerprint(files, encoding=encoding, memory=memory, verify=request.verify)
 
 
 def run(request: IngestRequest) -> IngestResult:

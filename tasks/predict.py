@@ -15,7 +15,8 @@ from schemas.stages import PredictRequest, PredictResult, Rows
 from tasks import stage
 from tasks.bundle import Bundle
 from tasks.coercion import NUMBER
-from tasks.rows import REJECTED, RowReader, typed_schema
+from tasks.parallel import in_order
+from tasks.rows import REJECTED, Checked, RowReader, typed_schema
 from tasks.sources.files import list_files
 from tasks.tables import TableWriter
 
@@ -75,10 +76,15 @@ def _beside(path: Path) -> Path:
 
 def _write(bundle: Bundle, reader: RowReader, output: Path, rejects: Path) -> tuple[int, int]:
     layout = predictions(bundle, typed_schema(bundle.contract, with_target=False).empty_table()).schema
+    _ = bundle.network  # loaded once, before several threads want it
+
+    def scored(batch: Checked) -> tuple[pa.Table, Checked]:
+        return predictions(bundle, batch.accepted), batch
+
     accepted = 0
     with _writer(output, layout) as writer, TableWriter(rejects, REJECTED) as rejected:
-        for batch in reader:
-            writer.write(predictions(bundle, batch.accepted))
+        for said, batch in in_order(scored, reader):
+            writer.write(said)
             rejected.write(batch.rejected)
             accepted += batch.accepted.num_rows
             log.info("predict: %s rows", f"{accepted:,}", extra={"event": {"stage": "predict", "rows": accepted}})

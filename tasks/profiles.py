@@ -12,6 +12,7 @@ from schemas.profile import ColumnProfile, Histogram, Profile
 from tasks.moments import Moments
 from tasks.row_keys import UInts
 from tasks.samples import Sample
+from tasks.tables import single_array
 
 _SAMPLE_ROWS = 20_000
 _MOST_UNIQUE = 10_000
@@ -42,7 +43,7 @@ class Profiler:
         self._rows += rows.num_rows
         self._sample.add(rows.select(self._drawn or rows.column_names[:1]), hashes)
         for name, column in self._columns.items():
-            column.add(rows.column(name).combine_chunks())
+            column.add(single_array(rows.column(name)))
 
     def profile(self) -> Profile:
         """Return the profile of all rows so far."""

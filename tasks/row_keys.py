@@ -7,6 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.tables import single_array
+
 UInts = np.ndarray[Any, np.dtype[np.uint64]]
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -16,7 +18,7 @@ def row_hashes(table: pa.Table) -> UInts:
     """Return one 64-bit hash a row of a table's columns, shape (rows,), by `pandas.util.hash_array` per column."""
     hashes = np.zeros(table.num_rows, np.uint64)
     for column in table.columns:
-        hashes = mix(hashes * _ODD + _column_hashes(column.combine_chunks()))
+        hashes = mix(hashes * _ODD + _column_hashes(single_array(column)))
     return hashes
 
 
@@ -26,14 +28,19 @@ def _column_hashes(column: pa.Array) -> UInts:
     if pa.types.is_nested(column.type):
         column = pc.binary_join(column, "\0")
     if pa.types.is_string(column.type):
-        encoded = column.dictionary_encode()
-        known = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False), categorize=False)
-        codes = encoded.indices.fill_null(len(known)).to_numpy()
-        return np.append(known, np.uint64(0))[codes]  # a missing value takes the last
+        return text_hashes(column)
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
     numbers = column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy()
     return (numbers + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0
+
+
+def text_hashes(texts: pa.Array) -> UInts:
+    """Return a 64-bit hash of each text, shape (n,); 0 for a missing one."""
+    encoded = texts.dictionary_encode()
+    known = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False), categorize=False)
+    codes = encoded.indices.fill_null(len(known)).to_numpy()
+    return np.append(known, np.uint64(0))[codes]  # a missing value takes the last
 
 
 def _tensor_hashes(column: pa.FixedSizeListArray) -> UInts:

@@ -12,7 +12,7 @@ import pandera.errors
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.columns import BooleanColumn, DatetimeColumn, NumericColumn, TensorColumn
+from schemas.columns import BooleanColumn, DatetimeColumn, MultiHotColumn, NumericColumn, TensorColumn
 from schemas.contract import KEY, ROW, SPLIT, WEIGHT, Contract
 from schemas.errors import DataError
 from schemas.frame import frame_schema
@@ -24,21 +24,37 @@ from tasks.coercion import (
     ColumnError,
     Mask,
     coerce,
+    outside,
     to_booleans,
     to_label_lists,
     to_numbers,
     to_text,
     to_times,
 )
+from tasks.parallel import ahead, in_order
 from tasks.problems import REJECTED, Problems, Rejections, quoted
 from tasks.row_keys import SeenKeys, UInts, row_hashes
 from tasks.sources.batch import MAXIMUM_CELLS, Batch
 from tasks.sources.files import File
 from tasks.sources.readers import open_file
+from tasks.tables import single_array
 
 __all__ = ["REJECTED", "Checked", "RowReader", "typed_schema"]
 
 _TARGET_WORDS = BooleanColumn()
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A batch after all that can be said of it alone: `typed` has every raw row, `zoned` what its times came with."""
+
+    batch: Batch
+    place: str
+    first_row: int
+    typed: pa.Table
+    problems: Problems
+    hashes: UInts
+    zoned: dict[str, bool]
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,8 @@ def typed_schema(contract: Contract, *, with_target: bool) -> pa.Schema:
             fields.append((name, pa.bool_()))
         elif isinstance(column, TensorColumn):
             fields.append((name, pa.list_(pa.float32(), column.size)))
+        elif isinstance(column, MultiHotColumn):
+            fields.append((name, pa.list_(pa.string())))
         else:
             fields.append((name, pa.string()))
     if with_target:
@@ -109,16 +127,28 @@ class RowReader:
 
     def __iter__(self) -> Iterator[Checked]:
         """Yield the rows in order; raises DataError for what is wrong with a file as a whole."""
+        return map(self._settled, in_order(self._read, ahead(self._batches())))
+
+    def _batches(self) -> Iterator[tuple[Batch, str, int]]:
+        """Yield raw batches, numbered."""
         for file in self._files:
             reader = open_file(file, self._source)
             self._check_names(reader.names, file.path)
             for batch in reader.batches(self.wanted):
-                yield self._checked(batch, Path(file.path).name)
+                yield self._numbered(batch, Path(file.path).name)
 
     def check(self, rows: pa.Table, place: str) -> Checked:
         """Return raw rows at hand, checked; `place` names them in messages."""
         self._check_names(rows.column_names, place)
-        return self._checked(Batch(rows.select(self.wanted)), place)
+        return self._settled(self._read(self._numbered(Batch(rows.select(self.wanted)), place)))
+
+    def _numbered(self, batch: Batch, place: str) -> tuple[Batch, str, int]:
+        """Return a raw batch with its file's name and the number of its first row."""
+        first_row = self._next_row
+        self._next_row += batch.columns.num_rows
+        if self._next_row * len(self.wanted) > MAXIMUM_CELLS:
+            raise DataError(f"{place}: more than {MAXIMUM_CELLS:,} values are too many; split the source")
+        return batch, place, first_row
 
     def _check_names(self, names: list[str], place: str) -> None:
         if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -141,31 +171,28 @@ class RowReader:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         return f"column {missing[0]!r}{more} is missing{hint}"
 
-    def _checked(self, batch: Batch, place: str) -> Checked:
+    def _read(self, raw: tuple[Batch, str, int]) -> _Read:
+        """Type, check and hash a batch, whatever came before it."""
+        batch, place, first_row = raw
+        zoned: dict[str, bool] = {}
         try:
-            raw = _plain(batch.columns)
-            problems = Problems(raw)
-            typed = self._typed(raw, problems)
+            table = _plain(batch.columns)
+            problems = Problems(table)
+            typed = self._typed(table, problems, first_row, zoned)
             self._validate(typed, problems)
         except ColumnError as error:
-            raise DataError(f"{place}: {error}{self._said(error.rows)}") from error
-        hashes = row_hashes(typed.select(self._identity))
+            raise DataError(f"{place}: {error}{_said(error.rows, first_row)}") from error
+        return _Read(batch, place, first_row, typed, problems, row_hashes(typed.select(self._identity)), zoned)
+
+    def _settled(self, read: _Read) -> Checked:
+        """Compare a batch with those before it, and part its rows."""
+        self._refuse_other_zones(read)
+        problems, hashes, place = read.problems, read.hashes, read.place
         self._refuse_repeated_keys(hashes, problems)
         good = ~problems.rows
-        accepted = typed if good.all() else typed.filter(pa.array(good))
-        rejected = problems.rejected(place, first_row=self._next_row, rejections=self.rejections)
-        self._next_row += raw.num_rows
-        if self._next_row * len(self.wanted) > MAXIMUM_CELLS:
-            raise DataError(f"{place}: more than {MAXIMUM_CELLS:,} values are too many; split the source")
-        return Checked(accepted, pa.concat_tables([rejected, self._malformed(batch, place)]), hashes[good])
-
-    def _said(self, rows: Mask | None) -> str:
-        """Return a count of rows and the first of them, for a message."""
-        if rows is None:
-            return ""
-        at = np.flatnonzero(rows)
-        first = ", ".join(f"{self._next_row + row}" for row in at[:3])
-        return f" (row {first}; {len(at):,} of rows {self._next_row:,} to {self._next_row + len(rows) - 1:,})"
+        accepted = read.typed if good.all() else read.typed.filter(pa.array(good))
+        rejected = problems.rejected(place, first_row=read.first_row, rejections=self.rejections)
+        return Checked(accepted, pa.concat_tables([rejected, self._malformed(read.batch, place)]), hashes[good])
 
     def _malformed(self, batch: Batch, place: str) -> pa.Table:
         for malformed in batch.malformed:
@@ -176,16 +203,18 @@ class RowReader:
         ]
         return pa.Table.from_pylist(rows, REJECTED)
 
-    def _typed(self, raw: pa.Table, problems: Problems) -> pa.Table:
+    def _typed(self, raw: pa.Table, problems: Problems, first_row: int, zoned: dict[str, bool]) -> pa.Table:
         contract = self._contract
-        columns = {ROW: pa.array(np.arange(self._next_row, self._next_row + raw.num_rows))}
+        columns = {ROW: pa.array(np.arange(first_row, first_row + raw.num_rows))}
         for name, column in contract.columns.items():
             values = coerce(_array(raw, name), column, name=name, nulls=contract.nulls)
-            columns[name] = problems.taken(name, self._of_one_zone(name, values))
-            if isinstance(column, TensorColumn) and column.required:
+            columns[name] = problems.taken(name, values)
+            if values.zoned is not None:
+                zoned[name] = values.zoned
+            if column.required and pa.types.is_nested(columns[name].type):  # pandera sees none of these
                 problems.add(name, "is missing", _missing(columns[name]))
         if self._with_target:
-            columns |= self._targets(raw, problems) | self._weight(raw) | self._split(raw, problems)
+            columns |= self._targets(raw, problems) | self._weight(raw) | self._split(raw, problems, zoned)
         for name in contract.key:
             key = to_text(_single(raw, name), contract.nulls)
             problems.add(name, "is missing, but is a key", _missing(key))
@@ -203,13 +232,13 @@ class RowReader:
     def _target(self, name: str, raw: pa.Table, problems: Problems) -> pa.Array:
         contract, values = self._contract, _array(raw, name)
         if contract.labels_in_lists:
-            coerced = to_label_lists(values, separator=contract.target.separator, nulls=contract.nulls, name=name)
+            nulls = [null for null in contract.nulls if null]  # an empty text is an empty list
+            coerced = to_label_lists(values, separator=contract.target.separator, nulls=nulls, name=name)
             labels = problems.taken(name, coerced)
             problems.add(name, "is missing", _missing(labels))
             if contract.target.classes is not None:
-                problems.add(
-                    name, "has a label that is not among the classes", _strange(labels, contract.target.classes)
-                )
+                strange = outside(labels, contract.target.classes)
+                problems.add(name, "has a label that is not among the classes", strange)
             return labels
         if contract.problem in REGRESSION:
             return problems.taken(name, to_numbers(values, name=name, nulls=contract.nulls))
@@ -231,7 +260,7 @@ class RowReader:
             raise ColumnError(f"weight column {name!r} must hold numbers of 0 or more, got{value}", wrong)
         return {WEIGHT: weight}
 
-    def _split(self, raw: pa.Table, problems: Problems) -> dict[str, pa.Array]:
+    def _split(self, raw: pa.Table, problems: Problems, zoned: dict[str, bool]) -> dict[str, pa.Array]:
         contract = self._contract
         if contract.split is None:
             return {}
@@ -240,21 +269,23 @@ class RowReader:
             column = contract.columns.get(name)
             pattern = column.format if isinstance(column, DatetimeColumn) else None
             times = to_times(values, pattern=pattern, name=name, nulls=contract.nulls)
-            values = problems.taken(name, self._of_one_zone(name, times))
+            values = problems.taken(name, times)
+            if times.zoned is not None:
+                zoned.setdefault(name, times.zoned)
         else:
             values = to_text(_single(raw, name), contract.nulls)
         problems.add(name, "is missing, but decides the split", _missing(values))
         return {SPLIT: values}
 
-    def _of_one_zone(self, name: str, times: Coerced) -> Coerced:
+    def _refuse_other_zones(self, read: _Read) -> None:
         """Refuse a column of times that have a zone here and had none before, or the other way round."""
-        if times.zoned is not None and self._zoned.setdefault(name, times.zoned) != times.zoned:
-            here, before = ("with", "without") if times.zoned else ("without", "with")
-            raise ColumnError(
-                f"column {name!r} mixes times with and without a zone: {here} one from row {self._next_row:,} on, "
-                f"{before} one before; write all of them one way"
-            )
-        return times
+        for name, zoned in read.zoned.items():
+            if self._zoned.setdefault(name, zoned) != zoned:
+                here, before = ("with", "without") if zoned else ("without", "with")
+                raise DataError(
+                    f"{read.place}: column {name!r} mixes times with and without a zone: {here} one from row "
+                    f"{read.first_row:,} on, {before} one before; write all of them one way"
+                )
 
     def _validate(self, typed: pa.Table, problems: Problems) -> None:
         """Let pandera look at the values, under the source's names: the spec's own checks, then the user's model."""
@@ -264,8 +295,10 @@ class RowReader:
         for name, column in zip(typed.column_names, typed.columns, strict=True):
             if name != ROW and not pa.types.is_nested(column.type):
                 columns.setdefault(names.get(name) or name, column)
-        frame = pa.table(columns).to_pandas()
-        for schema in filter(None, (self._frame_schema, self._model)):
+        for schema, wanted in ((self._frame_schema, self._frame_schema.columns), (self._model, columns)):
+            if schema is None or not wanted:
+                continue
+            frame = pa.table({name: columns[name] for name in wanted}).to_pandas(split_blocks=True)
             try:
                 schema.validate(frame, lazy=True)
             except pandera.errors.SchemaErrors as error:
@@ -283,7 +316,7 @@ class RowReader:
 def _plain(table: pa.Table) -> pa.Table:
     """Return raw columns as single arrays of plain types: bytes as text, extension types as what they are stored as."""
     columns = {
-        name: _plain_array(name, column.combine_chunks())
+        name: _plain_array(name, single_array(column))
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
     return pa.table(columns)
@@ -305,8 +338,7 @@ def _plain_array(name: str, values: pa.Array) -> pa.Array:
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
-    column = table.column(name)
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return single_array(table.column(name))
 
 
 def _single(table: pa.Table, name: str) -> pa.Array:
@@ -316,13 +348,14 @@ def _single(table: pa.Table, name: str) -> pa.Array:
     return values
 
 
+def _said(rows: Mask | None, first_row: int) -> str:
+    """Return a count of rows and the first of them, for a message."""
+    if rows is None:
+        return ""
+    at = np.flatnonzero(rows)
+    first = ", ".join(f"{first_row + row}" for row in at[:3])
+    return f" (row {first}; {len(at):,} of rows {first_row:,} to {first_row + len(rows) - 1:,})"
+
+
 def _missing(values: pa.Array) -> Any:
     return pc.is_null(values).to_numpy(zero_copy_only=False)
-
-
-def _strange(lists: pa.ListArray, classes: Sequence[str]) -> Mask:
-    """Say which lists, shape (n,), hold a label that is none of the classes."""
-    strange = np.zeros(len(lists), bool)
-    unknown = pc.invert(pc.is_in(lists.flatten(), value_set=pa.array(classes)))
-    strange[pc.list_parent_indices(lists).filter(unknown).to_numpy()] = True
-    return strange

@@ -12,22 +12,30 @@ class Sample:
     def __init__(self, size: int) -> None:
         """Start with no rows."""
         self._size = size
-        self._hashes: UInts = np.zeros(0, np.uint64)
-        self._rows: pa.Table | None = None
+        self._hashes: list[UInts] = []
+        self._rows: list[pa.Table] = []
+        self._bound: np.uint64 | None = None
 
     def add(self, rows: pa.Table, hashes: UInts) -> None:
         """Take a batch: rows and their hashes, shape (n,)."""
-        if len(self._hashes) == self._size:
-            near = hashes < self._hashes[-1]
+        if self._bound is not None:
+            near = hashes < self._bound
             rows, hashes = rows.filter(pa.array(near)), hashes[near]
-        merged = np.concatenate([self._hashes, hashes])
-        kept = np.argsort(merged, kind="stable")[: self._size]
-        table = rows if self._rows is None else pa.concat_tables([self._rows, rows])
-        self._hashes, self._rows = merged[kept], table.take(pa.array(kept))
+        self._hashes.append(hashes)
+        self._rows.append(rows)
+        if sum(map(len, self._hashes)) > 2 * self._size:
+            self._keep_smallest()
+            self._bound = self._hashes[0][-1]
+
+    def _keep_smallest(self) -> None:
+        hashes = np.concatenate(self._hashes)
+        kept = np.argsort(hashes, kind="stable")[: self._size]
+        self._hashes, self._rows = [hashes[kept]], [pa.concat_tables(self._rows).take(pa.array(kept))]
 
     @property
     def rows(self) -> pa.Table:
         """The sampled rows in the order of their hashes."""
-        if self._rows is None:
+        if not self._rows:
             raise ValueError("no batch was added")
-        return self._rows
+        self._keep_smallest()
+        return self._rows[0]

@@ -12,6 +12,7 @@ from schemas.contract import SPLIT, Contract
 from schemas.errors import DataError
 from schemas.spec import REGRESSION, ColumnSplit, GroupSplit, HashSplit, Split, TimeSplit
 from tasks.row_keys import UInts, fractions, row_hashes
+from tasks.tables import single_array
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -48,7 +49,7 @@ class Splitter:
         if isinstance(self._split, TimeSplit):
             times = rows.column(SPLIT).cast(pa.int64()).to_numpy()
             return np.searchsorted(self._bounds, times, side="right").astype(np.int8)
-        return _by_column(rows.column(SPLIT).combine_chunks(), self._split)
+        return _by_column(single_array(rows.column(SPLIT)), self._split)
 
 
 def _by_fraction(hashes: UInts, split: HashSplit | GroupSplit) -> Codes:
@@ -85,7 +86,7 @@ def labels_of(rows: pa.Table, contract: Contract) -> tuple[pa.Array, Numbers]:
         positions = np.concatenate(at)
         codes = np.repeat(np.arange(len(names)), [len(each) for each in at])
         return pa.array(names, pa.string()).take(pa.array(codes)), positions
-    target = rows.column(names[0]).combine_chunks()
+    target = single_array(rows.column(names[0]))
     if not contract.labels_in_lists:
         return target, np.arange(len(target))
     return target.flatten(), pc.list_parent_indices(target).to_numpy()

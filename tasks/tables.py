@@ -1,6 +1,6 @@
 """Parquet files as Evermodel writes and reads them: page checksums, fixed row groups, the same bytes every time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -8,14 +8,19 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.contract import KEY
 from schemas.errors import ResourceError
+from tasks.parallel import Behind
 
 ROW_GROUP_ROWS = 131_072
 _ROW_GROUP_VALUES = 1 << 25
 
 
 class TableWriter:
-    """Writes batches of any size to one Parquet file in row groups of equal size. Used in a `with` statement."""
+    """Writes batches of any size to one Parquet file in row groups of equal size. Used in a `with` statement.
+
+    A thread of its own packs and writes them.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema, *, compression: str = "snappy") -> None:
         """Create the file."""
@@ -25,8 +30,10 @@ class TableWriter:
             schema,
             compression=compression,
             write_page_checksum=True,
-            use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
+            write_statistics=False,  # nobody looks for rows by their values
+            use_dictionary=[field.name for field in schema if _repeats(field)],
         )
+        self._behind = Behind()
         self._schema = schema
         self._group_rows = _group_rows(schema)
         self._waiting: list[pa.Table] = []
@@ -44,7 +51,7 @@ class TableWriter:
     def _flush(self, *, whole_groups_only: bool) -> None:
         table = pa.concat_tables(self._waiting)
         rows = table.num_rows // self._group_rows * self._group_rows if whole_groups_only else table.num_rows
-        self._writer.write_table(table.slice(0, rows), row_group_size=self._group_rows)
+        self._behind.do(self._writer.write_table, table.slice(0, rows), row_group_size=self._group_rows)
         self._waiting = [table.slice(rows)] if rows < table.num_rows else []
 
     def __enter__(self) -> Self:
@@ -55,9 +62,19 @@ class TableWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write what waits, and the footer."""
-        if kind is None and self._waiting:
-            self._flush(whole_groups_only=False)
-        self._writer.close()
+        try:
+            if kind is None and self._waiting:
+                self._flush(whole_groups_only=False)
+            if kind is None:
+                self._behind.wait()
+        finally:
+            self._behind.end()
+            self._writer.close()
+
+
+def _repeats(field: pa.Field) -> bool:
+    """Say whether a column holds texts that come again; those of a key do not."""
+    return pa.types.is_string(field.type) and not field.name.startswith(KEY)
 
 
 def _group_rows(schema: pa.Schema) -> int:
@@ -75,10 +92,22 @@ def outline(path: Path) -> tuple[int, list[str]]:
         raise ResourceError(f"{path} is damaged: {error}; delete its directory and run again") from error
 
 
-def read_batches(path: Path, *, columns: list[str] | None = None, rows: int = ROW_GROUP_ROWS) -> Iterator[pa.Table]:
-    """Yield a file's rows in order, at most `rows` at a time; raises ResourceError when a page is damaged."""
+def single_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, without a copy where it is one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def read_batches(
+    path: Path, *, columns: list[str] | None = None, rows: int = ROW_GROUP_ROWS, categories: Sequence[str] = ()
+) -> Iterator[pa.Table]:
+    """Yield a file's rows in order, at most `rows` at a time; raises ResourceError when a page is damaged.
+
+    Text columns that are named as categories come as dictionaries.
+    """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
+        with pq.ParquetFile(
+            path, page_checksum_verification=True, pre_buffer=False, read_dictionary=[*categories]
+        ) as file:
             for batch in file.iter_batches(min(rows, _group_rows(file.schema_arrow)), columns=columns):
                 yield pa.Table.from_batches([batch])
     except (pa.ArrowInvalid, OSError) as error:

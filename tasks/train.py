@@ -197,9 +197,11 @@ def _examples(
         path = encoded / "features" / f"{split}.parquet"
         inputs, target, sample_weight = features.read(path, encoder, disk=disk)
         if split == "train":
-            classes = weights.class_weights(request.training.class_weight, encoder.target, target)
+            classes = weights.class_weights(request.training, encoder.target, target)
         _refuse_unreachable(target, encoder, request.network.output_activation, split)
         weight = weights.row_weights(classes, target, sample_weight)
+        if split == "validation" and not weights.weighs_validation(request.training):
+            weight = np.full(len(target), scale, np.float32)
         mean = float(weight.mean(dtype=np.float64))
         if not 0 < mean < np.inf:
             raise SpecError(f"class_weight and data.weight leave no {split} row a finite weight above 0")

@@ -31,14 +31,14 @@ class Fitted(Document, ABC):
     def transform(self, values: pa.Array) -> Array:
         """Return encoded values: float32 of shape (n, len(outputs)); int32 codes (n,); or float32 (n, *shape)."""
 
+    def transform_training(self, values: pa.Array, rows: Array) -> Array:
+        """Return encoded values of training rows with such numbers, shape (n,): as others, unless that would leak."""
+        return self.transform(values)
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the numbers that come out."""
         return (self.name,)
-
-    def unknown(self, values: pa.Array) -> int:
-        """Return how many values are categories that training did not know, or that are too rare to be kept."""
-        return 0
 
 
 class Marked(Fitted, ABC):
@@ -73,6 +73,11 @@ class Fitter(ABC):
 
         `sample` holds the values, float64 and without missing ones, of a uniform sample of rows (or nothing).
         """
+
+
+def vector_size(codes: int) -> int:
+    """Return how long the learned vectors of so many codes are by default."""
+    return min(64, round(1.6 * codes**0.56))
 
 
 def refuse_overflow(encoded: Array, rows: pa.Table, *, what: str, remedy: str) -> None:

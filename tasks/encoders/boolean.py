@@ -19,6 +19,10 @@ class BooleanEncoder(Marked):
         true = values.fill_null(False).to_numpy(zero_copy_only=False).astype(np.float32)
         return self.marked(true, values)
 
+    def inverse(self, encoded: Floats) -> Array:
+        """Return the values, bool of shape (n,); False for a missing one."""
+        return encoded[:, 0] > 0.5
+
 
 class BooleanFitter(Fitter):
     """Notes whether values are missing."""

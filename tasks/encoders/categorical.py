@@ -1,6 +1,7 @@
-"""Categories: as a position, as 0/1 columns, or as a code for a learned vector."""
+"""Categories: as a position, as 0/1 columns (one category a row, or a list), or as a code for a learned vector."""
 
 import functools
+from abc import ABC
 from collections import Counter
 from typing import ClassVar, Literal
 
@@ -8,31 +9,37 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.columns import CategoricalColumn, EmbeddingColumn, OneHotColumn, OrdinalColumn
-from tasks.encoders.base import Array, Fitted, Fitter, Floats, Marked
+from schemas.columns import CategoricalColumn, EmbeddingColumn, MultiHotColumn, OrdinalColumn, TargetMeanColumn
+from tasks.encoders.base import Array, Fitted, Fitter, Floats, Marked, vector_size
 from tasks.moments import Moments
 
 
-class _CategoryEncoder(Fitted):
+class CategoryEncoder(Fitted):
+    """Knows the categories of a column, and no more."""
+
     categories: tuple[str, ...]
     """The categories that are kept, in the order of their codes."""
 
     @functools.cached_property
-    def _positions(self) -> dict[str, int]:
-        return {name: at for at, name in enumerate(self.categories)}
+    def _known(self) -> pa.Array:
+        return pa.array(self.categories, pa.string())
 
     def codes(self, values: pa.Array) -> Array:
         """Return positions in `categories`, int32 of shape (n,): -1 for an unknown category, -2 for a missing one."""
         encoded = values.dictionary_encode()
-        found = [self._positions.get(name, -1) for name in encoded.dictionary.to_pylist()]
-        return np.array([*found, -2], np.int32)[encoded.indices.fill_null(len(found)).to_numpy()]
+        found = pc.index_in(encoded.dictionary, value_set=self._known).fill_null(-1).to_numpy()
+        return np.append(found, np.int32(-2))[encoded.indices.fill_null(len(found)).to_numpy()]
+
+    def transform(self, values: pa.Array) -> Array:
+        """Return the codes."""
+        return self.codes(values)
 
     def unknown(self, values: pa.Array) -> int:
         """Return how many values are not among the categories that are kept."""
         return int((self.codes(values) == -1).sum())
 
 
-class OrdinalEncoder(_CategoryEncoder, Marked):
+class OrdinalEncoder(CategoryEncoder, Marked):
     """The position in the order of categories; -1 for an unknown one, and for a missing one, which is marked."""
 
     kind: Literal["ordinal"] = "ordinal"
@@ -53,12 +60,9 @@ class OrdinalEncoder(_CategoryEncoder, Marked):
         return [self.categories[at] if 0 <= at < len(self.categories) else None for at in positions]
 
 
-class OneHotEncoder(_CategoryEncoder):
-    """One 0/1 output a category. An unknown one gets the bucket of rare ones; without that, zeros everywhere."""
-
-    kind: Literal["one_hot"] = "one_hot"
+class _HotEncoder(CategoryEncoder, ABC):
     other: bool
-    """Whether there is a bucket: training rows had rare categories."""
+    """Whether there is a bucket for rare and unknown categories: training rows had rare ones."""
     indicator: bool
     """Whether missing values have an output of their own: training rows had some."""
 
@@ -68,14 +72,24 @@ class OneHotEncoder(_CategoryEncoder):
         extra = ["(other)"] * self.other + ["missing"] * self.indicator
         return tuple(f"{self.name}={value}" for value in (*self.categories, *extra))
 
-    def transform(self, values: pa.Array) -> Floats:
-        """Return float32 zeros and ones of shape (n, len(outputs))."""
-        codes, width = self.codes(values), len(self.outputs)
+    def _hot(self, rows: Array, codes: Array, *, count: int) -> Floats:
+        """Return zeros, float32 of shape (count, len(outputs)), with a one for each code where it has an output."""
+        width = len(self.outputs)
         codes = np.where(codes == -1, len(self.categories) if self.other else width, codes)
         codes = np.where(codes == -2, width - 1 if self.indicator else width, codes)
-        encoded = np.zeros((len(codes), width + 1), np.float32)
-        encoded[np.arange(len(codes)), codes] = 1
+        encoded = np.zeros((count, width + 1), np.float32)
+        encoded[rows, codes] = 1
         return encoded[:, :width]
+
+
+class OneHotEncoder(_HotEncoder):
+    """One 0/1 output a category. An unknown one gets the bucket of rare ones; without that, zeros everywhere."""
+
+    kind: Literal["one_hot"] = "one_hot"
+
+    def transform(self, values: pa.Array) -> Floats:
+        """Return float32 zeros and ones of shape (n, len(outputs))."""
+        return self._hot(np.arange(len(values)), self.codes(values), count=len(values))
 
     def inverse(self, encoded: Floats) -> list[str | None]:
         """Return the category of each row; None for an unknown or missing one."""
@@ -83,7 +97,33 @@ class OneHotEncoder(_CategoryEncoder):
         return [names[at] if row[at] else None for at, row in zip(encoded.argmax(axis=1), encoded, strict=True)]
 
 
-class EmbeddingEncoder(_CategoryEncoder):
+class MultiHotEncoder(_HotEncoder):
+    """One 0/1 output a category, for lists of categories. An empty list is zeros everywhere, and not missing."""
+
+    kind: Literal["multi_hot"] = "multi_hot"
+
+    def transform(self, values: pa.Array) -> Floats:
+        """Return float32 zeros and ones of shape (n, len(outputs))."""
+        absent = np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))
+        rows = np.concatenate([_rows(values), absent])
+        codes = np.concatenate([self.codes(values.flatten()), np.full(len(absent), -2, np.int32)])
+        return self._hot(rows, codes, count=len(values))
+
+    def inverse(self, encoded: Floats) -> list[list[str]]:
+        """Return the categories of each row, as far as they were kept, in the order of their codes."""
+        return [[self.categories[at] for at in np.flatnonzero(row[: len(self.categories)])] for row in encoded]
+
+    def unknown(self, values: pa.Array) -> int:
+        """Return how many rows have a category that is not among those kept."""
+        return len(np.unique(_rows(values)[self.codes(values.flatten()) == -1]))
+
+
+def _rows(lists: pa.Array) -> Array:
+    """Return which list each item stands in."""
+    return pc.list_parent_indices(lists).to_numpy()
+
+
+class EmbeddingEncoder(CategoryEncoder):
     """A code for a learned vector: 0 for missing, 1 for rare and unknown categories, 2 and up for those kept."""
 
     slot: ClassVar[Literal["numeric", "embedding", "tensor"]] = "embedding"
@@ -110,31 +150,35 @@ class EmbeddingEncoder(_CategoryEncoder):
 class CategoryFitter(Fitter):
     """Counts categories."""
 
-    def __init__(self, name: str, column: CategoricalColumn) -> None:
+    def __init__(self, name: str, column: CategoricalColumn | MultiHotColumn) -> None:
         """Start with no rows."""
         self._name, self._column = name, column
         self._counts: Counter[str] = Counter()
         self._missing = False
 
     def observe(self, values: pa.Array) -> None:
-        """Take a batch of text."""
+        """Take a batch of text, or of lists of text."""
         self._missing |= values.null_count > 0
-        counts = pc.value_counts(values.drop_null())
+        texts = values.flatten() if pa.types.is_list(values.type) else values.drop_null()
+        counts = pc.value_counts(texts)
         self._counts.update(dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True)))
 
     def fitted(self, sample: Array) -> Fitted | None:
         """Return the encoder of the column's kind."""
         if not self._counts:
             return None
-        categories = self._categories()
-        if isinstance(self._column, OneHotColumn):
-            other = len(self._counts.keys() - set(categories)) > 0
-            return OneHotEncoder(name=self._name, categories=categories, other=other, indicator=self._missing)
         if isinstance(self._column, EmbeddingColumn):
-            size = self._column.size or min(64, round(1.6 * (len(categories) + 2) ** 0.56))
-            return EmbeddingEncoder(name=self._name, categories=categories, size=size)
-        return self._ordinal(self._column, categories)
+            size = self._column.size or vector_size(len(self._categories) + 2)
+            return EmbeddingEncoder(name=self._name, categories=self._categories, size=size)
+        if isinstance(self._column, OrdinalColumn):
+            return self._ordinal(self._column)
+        if isinstance(self._column, TargetMeanColumn):
+            return CategoryEncoder(name=self._name, categories=self._categories)
+        kind = MultiHotEncoder if isinstance(self._column, MultiHotColumn) else OneHotEncoder
+        other = len(self._counts.keys() - {*self._categories}) > 0
+        return kind(name=self._name, categories=self._categories, other=other, indicator=self._missing)
 
+    @functools.cached_property
     def _categories(self) -> tuple[str, ...]:
         kept = [(name, count) for name, count in self._counts.items() if count >= self._column.min_count]
         kept = sorted(kept, key=lambda item: (-item[1], item[0]))[: self._column.max_categories]
@@ -143,15 +187,15 @@ class CategoryFitter(Fitter):
             return tuple(name for name in self._column.categories if self._column.kind == "ordinal" or name in names)
         return tuple(sorted(names))
 
-    def _ordinal(self, column: OrdinalColumn, categories: tuple[str, ...]) -> OrdinalEncoder:
+    def _ordinal(self, column: OrdinalColumn) -> OrdinalEncoder:
         moments = Moments()
         if column.scale == "standard":
-            position = {name: at for at, name in enumerate(categories)}
+            position = {name: at for at, name in enumerate(self._categories)}
             positions = [float(position.get(name, -1)) for name in self._counts]
             moments.add(np.repeat(positions, list(self._counts.values())))
         return OrdinalEncoder(
             name=self._name,
-            categories=categories,
+            categories=self._categories,
             center=moments.mean,
             scale=moments.scale,
             indicator=self._missing,

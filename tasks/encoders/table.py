@@ -4,32 +4,50 @@ import functools
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Discriminator, ValidationError
 
-from schemas.columns import Column
+from schemas.columns import Column, TargetMeanColumn
 from schemas.contract import ROW, WEIGHT, Contract
 from schemas.document import Document
 from schemas.errors import DataError
 from tasks.encoders.base import Array, Fitted, Fitter, refuse_overflow
 from tasks.encoders.boolean import BooleanEncoder, BooleanFitter
-from tasks.encoders.categorical import CategoryFitter, EmbeddingEncoder, OneHotEncoder, OrdinalEncoder
+from tasks.encoders.categorical import (
+    CategoryEncoder,
+    CategoryFitter,
+    EmbeddingEncoder,
+    MultiHotEncoder,
+    OneHotEncoder,
+    OrdinalEncoder,
+)
 from tasks.encoders.datetimes import DatetimeEncoder, DatetimeFitter
-from tasks.encoders.numeric import NumericEncoder, NumericFitter
+from tasks.encoders.hashing import HashingEncoder, HashingFitter
+from tasks.encoders.numeric import NumericEncoder, NumericFitter, QuantileEncoder
 from tasks.encoders.target import FittedTarget, TargetFitter
+from tasks.encoders.target_mean import TargetMeanEncoder, TargetMeanFitter
 from tasks.encoders.tensor import TensorEncoder, TensorFitter
+from tasks.encoders.text import TextEncoder, TextFitter
+from tasks.parallel import workers
 from tasks.row_keys import mix
 from tasks.samples import Sample
+from tasks.tables import single_array
 
 FittedColumn = Annotated[
     NumericEncoder
+    | QuantileEncoder
     | OrdinalEncoder
     | OneHotEncoder
     | EmbeddingEncoder
+    | HashingEncoder
+    | TargetMeanEncoder
+    | MultiHotEncoder
+    | TextEncoder
     | DatetimeEncoder
     | BooleanEncoder
     | TensorEncoder,
@@ -41,6 +59,10 @@ _FITTERS: dict[str, type] = {
     "ordinal": CategoryFitter,
     "one_hot": CategoryFitter,
     "embedding": CategoryFitter,
+    "hashing": HashingFitter,
+    "target_mean": CategoryFitter,
+    "multi_hot": CategoryFitter,
+    "text": TextFitter,
     "datetime": DatetimeFitter,
     "boolean": BooleanFitter,
     "tensor": TensorFitter,
@@ -89,7 +111,7 @@ class TableEncoder(Document):
         numbers = tuple(name for each in self.columns if each.slot == "numeric" for name in named[each.name])
         slots = [Slot(name=NUMBERS, shape=(len(numbers),), columns=numbers)] if numbers else []
         for name, each in self._inputs.items():
-            if isinstance(each, EmbeddingEncoder):
+            if isinstance(each, EmbeddingEncoder | HashingEncoder):
                 codes, size = each.cardinality, each.size
                 slots.append(Slot(name=name, shape=(), columns=named[each.name], cardinality=codes, size=size))
             else:
@@ -97,10 +119,10 @@ class TableEncoder(Document):
         return tuple(slots)
 
     @property
-    def _inputs(self) -> dict[str, EmbeddingEncoder | TensorEncoder]:
+    def _inputs(self) -> dict[str, EmbeddingEncoder | HashingEncoder | TensorEncoder | TextEncoder]:
         """The columns that have an input of their own, by its name."""
-        embeddings = [each for each in self.columns if isinstance(each, EmbeddingEncoder)]
-        tensors = [each for each in self.columns if isinstance(each, TensorEncoder)]
+        embeddings = [each for each in self.columns if isinstance(each, EmbeddingEncoder | HashingEncoder)]
+        tensors = [each for each in self.columns if isinstance(each, TensorEncoder | TextEncoder)]
         return {f"embedding_{index}": each for index, each in enumerate(embeddings)} | {
             f"tensor_{index}": each for index, each in enumerate(tensors)
         }
@@ -110,21 +132,33 @@ class TableEncoder(Document):
         """How many numbers and codes an encoded row has."""
         return sum(math.prod(slot.shape) for slot in self.slots)
 
-    def transform(self, rows: pa.Table) -> dict[str, Array]:
+    def transform(self, rows: pa.Table, *, training: bool = False) -> dict[str, Array]:
         """Return the network's inputs by name, each of shape (n, *slot.shape): float32, codes int32.
 
-        Raises DataError when a number does not fit float32 after scaling.
+        Rows that the encoder was fitted on are encoded for `training` such that their own targets do not leak into
+        their features. Raises DataError when a number does not fit float32 after scaling.
         """
-        encoded = {each.name: each.transform(rows.column(each.name).combine_chunks()) for each in self.columns}
+        encoded = {each.name: self._encoded(each, rows, training=training) for each in self.columns}
         for name, values in encoded.items():
             refuse_overflow(values, rows, what=f"column {name!r}", remedy="set maximum, or scale log")
         numbers = [encoded[each.name] for each in self.columns if each.slot == "numeric"]
         inputs = {name: encoded[each.name] for name, each in self._inputs.items()}
-        return ({NUMBERS: np.ascontiguousarray(np.column_stack(numbers))} if numbers else {}) | inputs
+        return ({NUMBERS: _side_by_side(numbers)} if numbers else {}) | inputs
+
+    def _encoded(self, column: Fitted, rows: pa.Table, *, training: bool) -> Array:
+        values = single_array(rows.column(column.name))
+        return column.transform_training(values, rows.column(ROW).to_numpy()) if training else column.transform(values)
 
     def unknown(self, rows: pa.Table) -> Counter[str]:
         """Return how many values of each column are categories that were not kept in training."""
-        return Counter({each.name: each.unknown(rows.column(each.name).combine_chunks()) for each in self.columns})
+        columns = [each for each in self.columns if isinstance(each, CategoryEncoder)]
+        return Counter({each.name: each.unknown(single_array(rows.column(each.name))) for each in columns})
+
+
+def _side_by_side(numbers: Sequence[Array]) -> Array:
+    """Return matrices of shape (n, ...) as one, column by column in memory: so they are written without a copy."""
+    joined = np.empty((len(numbers[0]), sum(each.shape[1] for each in numbers)), np.float32, order="F")
+    return np.concatenate(numbers, axis=1, out=joined)
 
 
 def _unique(name: str, taken: set[str]) -> str:
@@ -135,25 +169,50 @@ def _unique(name: str, taken: set[str]) -> str:
     return unique
 
 
-def fit(contract: Contract, batches: Iterable[pa.Table]) -> TableEncoder:
-    """Return the encoder fitted in one pass over typed training rows."""
+def fit(contract: Contract, read: Callable[[], Iterable[pa.Table]]) -> TableEncoder:
+    """Return the encoder fitted on typed training rows, which `read` yields from the first on each time.
+
+    One pass is enough but for columns that become means of the target: these want a second.
+    """
     fitters = {name: _fitter(name, column) for name, column in contract.columns.items()}
     target = TargetFitter(contract)
     sampled = [name for name, fitter in fitters.items() if fitter.needs_sample]
     sample = Sample(min(_SAMPLE_ROWS, _SAMPLE_VALUES // max(1, len(sampled))))
-    for rows in batches:
-        for name, fitter in fitters.items():
-            fitter.observe(rows.column(name).combine_chunks())
-        target.observe(rows)
-        sample.add(rows.select([ROW, *sampled]), mix(rows.column(ROW).to_numpy().astype(np.uint64)))
+    with ThreadPoolExecutor(workers()) as pool:
+        for rows in read():
+            observed = [
+                pool.submit(fitter.observe, single_array(rows.column(name))) for name, fitter in fitters.items()
+            ]
+            observed.append(pool.submit(target.observe, rows))
+            sample.add(rows.select([ROW, *sampled]), mix(rows.column(ROW).to_numpy().astype(np.uint64)))
+            for each in observed:
+                each.result()
+    fitted_target = target.fitted()
     fitted = {name: _fitted(name, fitter, sample) for name, fitter in fitters.items()}
+    fitted |= _target_means(contract, fitted, fitted_target, read)
     if not any(fitted.values()):
         raise DataError("no feature column has a value in the training split")
     return TableEncoder(
         columns=tuple(each for each in fitted.values() if each is not None),
-        target=target.fitted(),
+        target=fitted_target,
         dropped=tuple(name for name, each in fitted.items() if each is None),
     )
+
+
+def _target_means(
+    contract: Contract, fitted: Mapping[str, Any], target: FittedTarget, read: Callable[[], Iterable[pa.Table]]
+) -> dict[str, TargetMeanEncoder]:
+    """Return the encoders of columns whose categories are known and whose means of the target are not."""
+    columns = {name: column for name, column in contract.columns.items() if isinstance(column, TargetMeanColumn)}
+    fitters = {
+        name: TargetMeanFitter(column, fitted[name], target.outputs) for name, column in columns.items() if fitted[name]
+    }
+    for rows in read() if fitters else ():
+        wanted, numbers = target.encode(rows), rows.column(ROW).to_numpy()
+        wanted = np.eye(target.units)[wanted] if wanted.ndim == 1 else wanted  # codes of several classes
+        for name, fitter in fitters.items():
+            fitter.observe(single_array(rows.column(name)), wanted, numbers)
+    return {name: fitter.fitted() for name, fitter in fitters.items()}
 
 
 def _fitter(name: str, column: Column) -> Fitter:

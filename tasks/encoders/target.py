@@ -16,6 +16,7 @@ from schemas.errors import DataError
 from schemas.spec import REGRESSION
 from tasks.encoders.base import Array, Floats, refuse_overflow
 from tasks.moments import Moments
+from tasks.tables import single_array
 
 
 class NumberTarget(Document):
@@ -35,6 +36,11 @@ class NumberTarget(Document):
     def units(self) -> int:
         """Units of the network's output layer."""
         return len(self.names)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What each unit says."""
+        return self.names
 
     def encode(self, rows: pa.Table) -> Floats:
         """Return float32 of shape (n, units): what the network learns. Raises DataError for what does not fit it."""
@@ -74,6 +80,11 @@ class LabelTarget(Document):
         """Units of the network's output layer."""
         return 1 if self.binary else len(self.classes)
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What each unit says."""
+        return self.classes[-1:] if self.binary else self.classes
+
     def encode(self, rows: pa.Table) -> Array:
         """Return what the network learns: int32 codes of shape (n,); float32 of shape (n, 1) for two classes."""
         codes = self.truth(rows)
@@ -86,7 +97,7 @@ class LabelTarget(Document):
         """
         if len(self.names) > 1:
             return _one_hot_codes(rows, self.names)
-        labels = rows.column(self.names[0]).combine_chunks()
+        labels = single_array(rows.column(self.names[0]))
         codes = pc.index_in(labels, value_set=pa.array(self.classes))
         if codes.null_count:
             strange = pc.value_counts(labels.filter(pc.is_null(codes))).to_pylist()
@@ -129,6 +140,11 @@ class LabelsTarget(Document):
     def units(self) -> int:
         """Units of the network's output layer."""
         return len(self.classes)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What each unit says."""
+        return self.classes
 
     def encode(self, rows: pa.Table) -> Floats:
         """Return float32 zeros and ones of shape (n, labels)."""
@@ -173,7 +189,7 @@ class TargetFitter:
     def observe(self, rows: pa.Table) -> None:
         """Take a batch of training rows."""
         for name, moments in zip(self._contract.target.names, self._moments, strict=True):
-            values = rows.column(name).combine_chunks()
+            values = single_array(rows.column(name))
             if self._contract.problem in REGRESSION:
                 moments.add(values.to_numpy())
             elif self._contract.target.columns:

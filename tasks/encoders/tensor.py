@@ -32,6 +32,10 @@ class TensorEncoder(Fitted):
         scaled[values.is_null().to_numpy(zero_copy_only=False)] = 0
         return scaled
 
+    def inverse(self, encoded: Floats) -> Array:
+        """Return the numbers, float64 of shape (n, *shape)."""
+        return encoded.astype(np.float64) * self.scale + self.center
+
 
 class TensorFitter(Fitter):
     """Collects mean, deviation and range over all numbers of all tensors."""

@@ -6,13 +6,14 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.columns import BooleanColumn, EmbeddingColumn, OneHotColumn
+from schemas.columns import BooleanColumn, EmbeddingColumn, HashingColumn, OneHotColumn
 from schemas.contract import KEY, ROW, SPLIT, WEIGHT
 from tasks.inference.dates import Times, datetime_guess, find_times
 from tasks.inference.guesses import MOST_ONE_HOT, RARE, Guess, nulls_of, percent, shown
 from tasks.inference.numbers import number_guess
 from tasks.inference.observed import Observed
 from tasks.inference.tensors import list_guess, written_list_guess
+from tasks.inference.texts import words_guess, written_labels_guess
 
 _TRUTHS = (
     *(("true", "false"), ("t", "f"), ("yes", "no"), ("y", "n"), ("1", "0"), ("on", "off")),
@@ -20,6 +21,7 @@ _TRUTHS = (
 )
 _LONGEST_NAME = 1000
 _BUCKET_ROWS = 500
+_MOST_LISTED = 20_000
 _FREQUENT = 3
 _REPEATED = 0.5
 """The share of rows that must have one of the frequent values, for a network to learn anything from them."""
@@ -117,12 +119,15 @@ def _decorated(seen: Observed) -> Guess | None:
 def _unrepeated(seen: Observed) -> Guess | None:
     """Identifiers, and texts of which hardly one comes again."""
     different, rows = len(seen.known), int(seen.known_counts.sum())
+    if different == rows >= RARE and (found := words_guess(seen)):
+        return found
     if different == rows >= RARE:
         spaced = pc.any(pc.match_substring(pc.utf8_trim_whitespace(seen.known_texts), " ")).as_py()
         what = "names or free text" if spaced else "an identifier"
         return Guess(f"every value is different: {what}", key=not spaced and seen.may_be_key)
     if different > MOST_ONE_HOT and seen.known_counts[seen.known_counts >= _FREQUENT].sum() < _REPEATED * rows:
-        return Guess(f"{different:,} different values in {rows:,} rows: free text or an identifier")
+        said = f"{different:,} different values in {rows:,} rows: free text or an identifier"
+        return words_guess(seen) or Guess(said)
     return None
 
 
@@ -134,7 +139,12 @@ def _category(seen: Observed) -> Guess:
     bucket = bool((seen.counts < RARE).any()) and seen.rows >= _BUCKET_ROWS
     if bucket:
         said.append("rare ones share a bucket")
+    if many > _MOST_LISTED:
+        return Guess(
+            "; ".join([*said, "too many for a list: a learned vector by hash"]), HashingColumn(buckets=1 << 14)
+        )
     kind = OneHotColumn if many <= MOST_ONE_HOT else EmbeddingColumn
+    said.append("no order: a 0/1 column each" if many <= MOST_ONE_HOT else "many: a learned vector each")
     return Guess("; ".join(said), kind(min_count=RARE if bucket else 1))
 
 
@@ -149,5 +159,6 @@ _RULES: tuple[Callable[[Observed], Guess | None], ...] = (
     _dates,
     written_list_guess,
     _decorated,
+    written_labels_guess,
     _unrepeated,
 )

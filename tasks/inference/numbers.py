@@ -24,6 +24,7 @@ _AMOUNTS = words(
     minutes score rating level price distance total sum length width height weight"""
 )
 _FEW_CODES = 10
+_WHY = {"log": "; a long tail: its logarithm", "robust": "; a few far values: scaled by the middle half"}
 _FITS = 0.995
 _NEARLY_FITS = 0.9
 
@@ -79,12 +80,20 @@ def _kind(seen: Observed, read: _Read, nulls: tuple[str, ...] | None) -> Guess:
     if distinct.tolist() == [0.0, 1.0]:
         return _zero_one(read, nulls)
     if not (distinct == np.floor(distinct)).all():
-        return Guess(span, NumericColumn(scale=_scale(read), nulls=nulls))
+        return _measure(span, read, nulls)
     if _counts_rows(seen, read):
         return Guess(f"every value is different ({span}): an identifier", key=seen.may_be_key)
     if (found := _compact_dates(seen, read, nulls) or _codes(seen, read, nulls)) is not None:
         return found
-    return Guess(f"{len(distinct):,} integers, {span}", NumericColumn(scale=_scale(read), nulls=nulls))
+    return _measure(f"{len(distinct):,} integers, {span}", read, nulls)
+
+
+def _measure(said: str, read: _Read, nulls: tuple[str, ...] | None) -> Guess:
+    scale = _scale(read)
+    why = {"log": "; a long tail: its logarithm", "robust": "; a few far values: scaled by the middle half"}.get(
+        scale, ""
+    )
+    return Guess(f"{said}{why}", NumericColumn(scale=scale, nulls=nulls))
 
 
 def _zero_one(read: _Read, nulls: tuple[str, ...] | None) -> Guess:

@@ -10,6 +10,7 @@ from schemas.errors import DataError
 from tasks.coercion import to_numbers
 from tasks.inference.guesses import Guess, nulls_of
 from tasks.inference.observed import Numbers, Observed
+from tasks.inference.texts import labels_guess
 
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _LISTED = rf"^[\s\[(]*{_NUMBER}([\s,;\[\]()]+{_NUMBER})+[\s\])]*$"
@@ -25,6 +26,8 @@ def list_guess(seen: Observed) -> Guess | None:
         return None
     shape: list[int] = []
     values = seen.values.drop_null()
+    if pa.types.is_list(seen.type) and pa.types.is_string(seen.type.value_type) and (found := labels_guess(values)):
+        return found
     while pa.types.is_nested(values.type):
         if pa.types.is_struct(values.type) or pa.types.is_map(values.type) or pa.types.is_union(values.type):
             return Guess(f"{seen.type} cannot be read; make its fields columns of their own")

@@ -15,6 +15,7 @@ from schemas.errors import DataError
 from schemas.spec import Source
 from tasks.sources.batch import MAXIMUM_BYTES, MAXIMUM_CELLS, Batch
 from tasks.sources.files import File
+from tasks.tables import single_array
 
 _BATCH_ROWS = 65_536
 _BATCH_VALUES = 1 << 22
@@ -126,7 +127,7 @@ def _text_sizes(column: pa.ChunkedArray) -> Any:
     """Return the bytes of text that each value of a dictionary column stands for, shape (n,); otherwise 0."""
     if not pa.types.is_dictionary(column.type) or pa.types.is_primitive(column.type.value_type):
         return np.int64(0)
-    values = column.combine_chunks()
+    values = single_array(column)
     lengths = np.append(pc.binary_length(values.dictionary).fill_null(0).to_numpy(), 0)
     return lengths[values.indices.fill_null(len(lengths) - 1).to_numpy()]
 

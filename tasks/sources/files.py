@@ -117,14 +117,20 @@ def _file(system: AbstractFileSystem, path: str, source: Source) -> File:
     return File(system, path, _ENDINGS[ending.suffix])
 
 
-def fingerprint(files: Sequence[File], *, encoding: str = "utf-8", memory: Path | None = None) -> str:
+def fingerprint(
+    files: Sequence[File], *, encoding: str = "utf-8", memory: Path | None = None, verify: bool = False
+) -> str:
     """Return one SHA-256 for the contents of all files, in order.
 
     Text is checked on the way for bytes that no text has. With `memory`, a JSON file, contents that were read before
-    are not read again while size and times of the file are the same. Raises DataError with file, line and byte offset.
+    are not read again while size and times of the file are the same, unless it is to `verify` them. Raises DataError
+    with file, line and byte offset.
     """
     known = _remembered(memory)
-    digests = {file: known.get(_identity(file, encoding) or "") or _file_fingerprint(file, encoding) for file in files}
+    believed = {} if verify else known
+    digests = {
+        file: believed.get(_identity(file, encoding) or "") or _file_fingerprint(file, encoding) for file in files
+    }
     if memory is not None:
         _remember(
             memory, known | {name: found for file, found in digests.items() if (name := _identity(file, encoding))}

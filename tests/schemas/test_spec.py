@@ -89,11 +89,53 @@ def test_every_problem_is_known():
         spec(problem="classification")
 
 
-@pytest.mark.parametrize(("problem", "target"), [("regression", ONE), ("multioutput_regression", SEVERAL)])
-@pytest.mark.parametrize("weight", ["balanced", {"a": 2.0}])
-def test_class_weight_has_no_place_in_regression(problem, target, weight):
-    with pytest.raises(ValidationError, match=r"class_weight has no meaning for problem .*: use data.weight"):
+@pytest.mark.parametrize(
+    ("problem", "target", "remedy"),
+    [("regression", ONE, "data.weight"), ("multioutput_regression", SEVERAL, "training.output_weight")],
+)
+@pytest.mark.parametrize("weight", ["balanced", "effective_number", {"a": 2.0}])
+def test_class_weight_has_no_place_in_regression(problem, target, remedy, weight):
+    with pytest.raises(ValidationError, match=f"class_weight has no meaning for problem {problem}: use {remedy}"):
         spec(problem=problem, target=target, training={"class_weight": weight})
+
+
+LISTED = {"column": "a", "classes": ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("problem", "target", "weights", "said"),
+    [
+        ("binary", LISTED, {"class_weight": {"z": 2}}, "training.class_weight: no label 'z'; there are x, y"),
+        ("multiclass", SEVERAL, {"class_weight": {"c": 2}}, "training.class_weight: no label 'c'; there are a, b"),
+        ("multilabel", SEVERAL, {"class_weight": {"c": 2}}, "training.class_weight: no label 'c'; there are a, b"),
+        ("multilabel", LISTED, {"class_weight": {"X": 2}}, "training.class_weight: no label 'X'; there are x, y"),
+        ("binary", LISTED, {"class_weight": {"x": 0, "y": 0}}, "training.class_weight is 0 for every label"),
+        ("binary", ONE, {"class_weight": {"x": -1}}, "greater than or equal to 0"),
+        ("binary", ONE, {"class_weight": {"x": float("inf")}}, "finite number"),
+        ("binary", ONE, {"class_weight": {"x": float("nan")}}, "finite number"),
+        ("binary", ONE, {"class_weight": {"name": "effective_number", "beta": 1}}, "less than 1"),
+        ("multioutput_regression", SEVERAL, {"output_weight": {"c": 2}}, "no target 'c'; there are a, b"),
+        ("multioutput_regression", SEVERAL, {"output_weight": {"a": 0, "b": 0}}, "output_weight is 0 for every target"),
+        ("multioutput_regression", SEVERAL, {"output_weight": {"a": float("nan")}}, "finite number"),
+        ("regression", ONE, {"output_weight": {"a": 2}}, "output_weight belongs to problem multioutput_regression"),
+        (
+            "multioutput_regression",
+            SEVERAL,
+            {"output_weight": {"a": 2}, "loss": "cosine_similarity"},
+            "loss cosine_similarity compares whole rows",
+        ),
+    ],
+)
+def test_weights_for_what_does_not_exist_or_that_are_no_weights_are_refused(problem, target, weights, said):
+    """R30, R31: before any data is read, as far as the spec says what exists."""
+    with pytest.raises(ValidationError, match=said):
+        spec(problem=problem, target=target, training=weights)
+
+
+def test_effective_number_is_a_word_or_a_word_with_its_beta():
+    assert spec(training={"class_weight": "effective_number"}).training.class_weight.beta == 0.999
+    assert spec(training={"class_weight": {"name": "effective_number", "beta": 0.9}}).training.class_weight.beta == 0.9
+    assert spec(training={"class_weight": {"name": 2}}).training.class_weight == {"name": 2}  # a label of that name
 
 
 def test_bounded_output_belongs_to_regression_in_the_units_of_the_target():

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from schemas.columns import BooleanColumn, DatetimeColumn, NumericColumn, OneHotColumn, TensorColumn
+from schemas.columns import BooleanColumn, DatetimeColumn, MultiHotColumn, NumericColumn, OneHotColumn, TensorColumn
 from schemas.errors import SpecError
 from tasks.coercion import ColumnError, coerce, to_label_lists, to_text
 
@@ -222,7 +222,18 @@ def test_nested_tensor_may_be_a_slice_of_a_longer_column(start):
     ],
 )
 def test_labels_come_from_text_and_from_lists(values, labels):
-    assert to_label_lists(pa.array(values), separator="|", nulls=NULLS).values.to_pylist() == labels
+    assert to_label_lists(pa.array(values), separator="|", nulls=("NA",)).values.to_pylist() == labels
+
+
+def test_list_column_takes_an_empty_text_as_the_spec_says():
+    texts = ["a;b", "", "NA", None]
+    assert coerced(texts, MultiHotColumn, separator=";")[0] == [["a", "b"], None, None, None]
+    assert coerced(texts, MultiHotColumn, separator=";", nulls=("NA",))[0] == [["a", "b"], [], None, None]
+
+
+def test_list_with_a_category_that_is_not_named_is_said():
+    reasons = coerced([["a"], ["a", "z"], [], None], MultiHotColumn, categories=("a", "b"))[1]
+    assert reasons == [None, "has one that is not among the categories", None, None]
 
 
 def test_label_without_a_value_is_said():

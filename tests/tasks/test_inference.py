@@ -215,6 +215,46 @@ def test_numbers_of_any_width_are_numbers(infer, kind):
     assert (spec.columns["x"].kind, spec.problem, spec.target.positive) == ("numeric", "binary", "1")
 
 
+def test_lists_of_a_few_words_are_many_columns_of_0_and_1(infer):
+    lists = cycle(["red"], ["red", "green"], ["blue", "green"], [], ["blue", "red"])
+    inferred = infer({"tags": lists, "written": ["; ".join(each) for each in lists]}, ending="parquet")
+
+    assert inferred.spec.columns["tags"].kind == "multi_hot"
+    assert (inferred.spec.columns["written"].kind, inferred.spec.columns["written"].separator) == ("multi_hot", ";")
+    assert "a 0/1 column each" in inferred.said("tags")
+
+
+def test_texts_with_words_that_come_again_are_hashed(infer):
+    random = np.random.RandomState(2)
+    words = ["engine", "brake", "noise", "leak", "door", "light", "left", "right", "front", "rear", "broken", "loose"]
+    inferred = infer({"complaint": [f"{' '.join(random.choice(words, 4))}, no. {row}" for row in range(ROWS)]})
+
+    assert inferred.spec.columns["complaint"].kind == "text"
+    assert "texts of about 6 words" in inferred.said("complaint")
+
+
+def test_more_categories_than_a_list_should_have_are_hashed(infer):
+    rows = 61_000
+    visitors = [f"v{row // 3}" for row in range(rows)]
+    numbers = np.random.RandomState(0).randn(rows)
+    inferred = infer({"visitor": visitors, "other": numbers, "target": -numbers}, ending="parquet")
+
+    assert inferred.spec.columns["visitor"].kind == "hashing"
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (cycle("red", "green", "blue"), "no order: a 0/1 column each"),
+        (cycle(*(f"w{number}" for number in range(50))), "many: a learned vector each"),
+        (np.exp(3 * NUMBERS).round(2), "a long tail: its logarithm"),
+        (with_gap(NUMBERS, 1e4, every=100), "a few far values: scaled by the middle half"),
+    ],
+)
+def test_choice_of_an_encoding_is_explained(infer, values, why):
+    assert why in infer({"x": values}).said("x")
+
+
 def test_dates_by_their_type_are_dates(infer):
     assert infer({"when": DAYS}, ending="parquet").spec.columns["when"].kind == "datetime"
 
@@ -395,7 +435,7 @@ def test_labels_that_yaml_would_read_as_something_else_are_quoted(infer, label):
 def test_comment_says_what_was_seen(infer):
     line = infer({"colour": with_gap(cycle("red", "green", "blue"), None, every=50)}).said("colour")
 
-    assert line == "  colour: {kind: one_hot} # 'red', 'green', 'blue'; 2.0 % missing"
+    assert line == "  colour: {kind: one_hot} # 'red', 'green', 'blue'; no order: a 0/1 column each; 2.0 % missing"
 
 
 def test_spec_runs_as_it_is(infer):

@@ -116,6 +116,18 @@ def test_rows_that_break_the_contract_go_to_a_file_beside_with_their_reasons(sco
     assert not {"wine 3", "wine 5"} & set(pd.read_csv(result.output).wine)
 
 
+def test_predictions_are_the_same_for_any_batches_and_number_of_threads(trained, tmp_path, monkeypatch):
+    WINES.to_parquet(tmp_path / "raw.parquet")
+    found = []
+    for batch, cores in ((13, 1), (13, 5), (65_536, 2)):
+        monkeypatch.setattr("tasks.sources.columnar._BATCH_ROWS", batch)
+        monkeypatch.setattr("os.sched_getaffinity", lambda _process, cores=cores: set(range(cores)))
+        source, output = Source(path=str(tmp_path / "raw.parquet")), tmp_path / f"{batch}-{cores}.parquet"
+        predict.run(PredictRequest(bundle=trained, source=source, output=str(output)))
+        found.append(output.read_bytes())
+    assert found[0] == found[1] == found[2]
+
+
 def test_rejects_of_an_earlier_run_go_when_there_are_none_now(score):
     rejected = score(WINES.assign(alcohol=-1.0), "out.csv").rejected_output
     assert Path(rejected).exists()

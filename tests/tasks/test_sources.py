@@ -126,6 +126,7 @@ def test_remembered_fingerprint_lasts_as_long_as_the_file(tmp_path):
     (known,) = json.loads(memory.read_text())
     memory.write_text(json.dumps({known: "0" * 64}))
     assert fingerprint(files, memory=memory) == fingerprint(files, memory=memory) != first
+    assert fingerprint(files, memory=memory, verify=True) == fingerprint(files, memory=memory) == first
     path.write_bytes(b"x\n2\n")
     assert fingerprint(files, memory=memory) == fingerprint(files)
     memory.write_text("{broken")

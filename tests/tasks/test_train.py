@@ -1,4 +1,4 @@
-"""R1-R8, R30, R31, R35: train as a stage, on real data that ingest and encode prepared."""
+"""R1-R8, R28, R30-R32, R35: train as a stage, on real data that ingest and encode prepared."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ from schemas.errors import DataError, ResourceError, SpecError, TrainingError
 from schemas.spec import Source, Spec
 from schemas.spec_file import read_spec
 from schemas.stages import EncodeRequest, IngestRequest, TrainRequest, TrainResult
-from tasks import encode, features, ingest, train
+from tasks import encode, evaluation, features, ingest, metrics, train
 from tasks.bundle import Bundle
 from tasks.examples import write_example
 from tasks.tables import read_table
@@ -230,18 +230,105 @@ def test_integer_labels_and_their_one_hot_columns_give_the_same_predictions(tmp_
     np.testing.assert_allclose(said[0], said[2], rtol=1e-4)
 
 
-def test_balanced_weights_raise_the_recall_of_a_rare_class(tmp_path):
+def skewed(problem: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Breast tumours of which a few are malignant, told by three measures; and the target that says so."""
     cancer = load_breast_cancer(as_frame=True).frame[["mean radius", "mean texture", "mean smoothness", "target"]]
-    rare = pd.concat([cancer[cancer.target == 1], cancer[cancer.target == 0].iloc[::8]]).astype({"target": str})
-    recall = {}
-    for wanted in (None, "balanced"):
-        training = {"class_weight": wanted, "epochs": 15, "optimizer": {"name": "adam", "learning_rate": 0.01}}
-        target = {"column": "target", "positive": "0"}
-        asked = request(spec_of(rare, tmp_path, problem="binary", target=target, training=training), tmp_path)
-        truth = read_table(Path(asked.ingest.path, "rows", "train.parquet")).column("target").to_pylist()
-        found = predicted(train.run(asked), asked, "train")[:, 1] >= 0.5
-        recall[str(wanted)] = found[np.array(truth) == "0"].mean()
-    assert recall["balanced"] > recall["None"] + 0.2
+    rare = pd.concat([cancer[cancer.target == 1], cancer[cancer.target == 0].iloc[::8]], ignore_index=True)
+    malignant, rough = rare.pop("target") == 0, rare["mean texture"] > 17
+    if problem == "binary":
+        return rare.assign(y=np.where(malignant, "bad", "good")), {"column": "y"}
+    if problem == "multiclass":
+        return rare.assign(y=np.select([malignant, rough], ["bad", "rough"], "good")), {"column": "y"}
+    return rare.assign(bad=malignant.astype(int), rough=rough.astype(int)), {"columns": ["bad", "rough"]}
+
+
+@pytest.mark.parametrize(
+    ("problem", "wanted"),
+    [
+        ("binary", "balanced"),
+        ("binary", {"bad": 10}),
+        ("multiclass", {"name": "effective_number", "beta": 0.999}),
+        ("multilabel", "balanced"),
+    ],
+)
+def test_class_weights_raise_the_recall_of_a_rare_class(tmp_path, problem, wanted):
+    """R30, R32: from the spec to the network, for each problem that has classes."""
+    frame, target = skewed(problem)
+    recall = []
+    for weight in (None, wanted):
+        training = {"class_weight": weight, "epochs": 15, "optimizer": {"name": "adam", "learning_rate": 0.01}}
+        asked = request(spec_of(frame, tmp_path, problem=problem, target=target, training=training), tmp_path)
+        result = train.run(asked)
+        rows = read_table(Path(asked.ingest.path, "rows", "train.parquet"))
+        classes = bundle_of(result).encoder.target.classes
+        said = predicted(result, asked, "train")
+        found = said[:, 0] >= 0.5 if problem == "multilabel" else np.array(classes)[said.argmax(axis=1)] == "bad"
+        truth = rows.column("bad" if problem == "multilabel" else "y").to_numpy()
+        recall.append(found[truth == (1 if problem == "multilabel" else "bad")].mean())
+    assert recall[1] > recall[0] + 0.2
+
+
+@pytest.mark.parametrize(
+    ("data", "training", "weights"),
+    [
+        ({}, {}, ([1], [1, 1])),
+        ({"weight": "w"}, {}, ("w", [1, 1])),
+        ({"weight": "w"}, {"early_stopping": {"weighted": False}}, ([1], [1, 1])),
+        ({"weight": "w"}, {"output_weight": {"b": 3}}, ("w", [1, 3])),
+    ],
+    ids=["none", "rows", "rows, but not in validation", "rows and outputs"],
+)
+def test_validation_loss_is_that_of_the_weights(tmp_path, data, training, weights):
+    """R31, R32: by hand, from the predictions of the network that was kept."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(300, 2))
+    frame = pd.DataFrame({"p": x[:, 0], "q": x[:, 1], "a": x.sum(axis=1), "b": x[:, 0] ** 2, "w": 1.0 + (x[:, 1] > 0)})
+    frame = frame if data else frame.drop(columns="w")
+    target = {"columns": ["a", "b"], "scale": "none"}
+    spec = spec_of(frame, tmp_path, problem="multioutput_regression", target=target, training=training, data=data)
+    asked = request(spec, tmp_path)
+    result = train.run(asked)
+    rows = read_table(Path(asked.ingest.path, "rows", "validation.parquet")).to_pandas()
+    errors = (predicted(result, asked, "validation") - rows[["a", "b"]].to_numpy()) ** 2
+    by_row, by_output = weights
+    weight = np.asarray(rows["_weight"] if by_row == "w" else np.ones(len(rows)))[:, None] * np.array(by_output)
+    assert result.validation_loss == pytest.approx((errors * weight).sum() / weight.sum(), rel=1e-4)
+
+
+def test_evaluation_figures_are_weighted(cancer, tmp_path):
+    """R32: accuracy is the share of the weights of rows that are told right."""
+    frame, target = skewed("binary")
+    weighted = frame.assign(w=np.where(frame.y == "bad", 5.0, 1.0))
+    asked = request(spec_of(weighted, tmp_path, problem="binary", target=target, data={"weight": "w"}), tmp_path)
+    result = train.run(asked)
+    scored = evaluation.score(bundle_of(result), Path(asked.ingest.path), "test")
+    rows = read_table(Path(asked.ingest.path, "rows", "test.parquet")).to_pandas()
+    right = np.array(["bad", "good"])[predicted(result, asked).argmax(axis=1)] == rows.y
+    assert metrics.compute(scored)["accuracy"] == pytest.approx((right * rows._weight).sum() / rows._weight.sum())
+    assert right.mean() != pytest.approx((right * rows._weight).sum() / rows._weight.sum())
+
+
+def test_network_takes_every_kind_of_column(tmp_path):
+    """R28: vectors of hashed values, words of texts, means of the target and lists, from the spec to the prediction."""
+    random = np.random.default_rng(0)
+    user, words = random.integers(0, 50, 400), random.choice(["good", "bad", "not good", "so so"], 400)
+    frame = pd.DataFrame(
+        {"user": [f"u{each}" for each in user], "shop": [f"s{each % 9}" for each in user], "said": words}
+        | {"tags": [f"t{each % 4}|t{each % 3}" for each in user], "age": random.lognormal(size=400)}
+    ).assign(y=np.where(np.isin(words, ["good", "so so"]), "yes", "no"))
+    columns = {
+        "user": {"kind": "hashing", "buckets": 32},
+        "shop": {"kind": "target_mean"},
+        "said": {"kind": "text", "buckets": 64},
+        "tags": {"kind": "multi_hot"},
+        "age": {"kind": "numeric", "scale": "quantile"},
+    }
+    training = {"epochs": 30, "optimizer": {"name": "adam", "learning_rate": 0.03}}
+    spec = spec_of(frame, tmp_path, problem="binary", target="y", training=training, columns=columns)
+    asked = request(spec, tmp_path)
+    said = predicted(train.run(asked), asked).argmax(axis=1)
+    truth = read_table(Path(asked.ingest.path, "rows", "test.parquet")).column("y").to_numpy()
+    assert (np.array(["no", "yes"])[said] == truth).mean() > 0.95
 
 
 def test_regression_predicts_in_the_targets_own_units(tmp_path):

@@ -30,7 +30,8 @@ class Typed:
 
     def fit(self, *batches: pa.Table, **columns: Sequence[Any]) -> TableEncoder:
         """The encoder fitted on batches, or on one batch of the columns given."""
-        return fit(self.contract, batches or [self.rows(**columns)])
+        tables = batches or [self.rows(**columns)]
+        return fit(self.contract, lambda: tables)
 
 
 @dataclass
