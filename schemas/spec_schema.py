@@ -48,4 +48,4 @@ def _require_tags(union: dict[str, Any], models: dict[str, Any]) -> None:
     for tag, reference in union["discriminator"]["mapping"].items():
         if tag != union.get("default", {}).get(key):
             model = models[reference.rpartition("/")[2]]
-            model["required"] = [key, *model.get("required", [])]
+            model["required"] = list(dict.fromkeys([key, *model.get("required", [])]))
