@@ -67,6 +67,7 @@ stack-down: ## stop them; what they hold stays (docker/stack down --volumes remo
 
 bench: setup ## measure speed and memory
 	.venv/bin/python -m benchmarks.run
+	.venv/bin/python -m benchmarks.data
 	.venv/bin/python -m benchmarks.training --write
 
 bench-gpu: setup ## measure training on this machine's GPU, against the GPU's own peak

@@ -75,6 +75,18 @@ class Fitter(ABC):
         """
 
 
+class AnyValue(Fitter):
+    """Notes whether there is any value: all that an encoder needs that learns nothing."""
+
+    def __init__(self, name: str, column: Any) -> None:
+        """Start with no rows."""
+        self._name, self._column, self._known = name, column, False
+
+    def observe(self, values: pa.Array) -> None:
+        """Take a batch."""
+        self._known |= values.null_count < len(values)
+
+
 def vector_size(codes: int) -> int:
     """Return how long the learned vectors of so many codes are by default."""
     return min(64, round(1.6 * codes**0.56))

@@ -5,8 +5,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from schemas.columns import HashingColumn
-from tasks.encoders.base import Array, Fitted, Fitter, vector_size
+from tasks.encoders.base import AnyValue, Array, Fitted, vector_size
 from tasks.row_keys import UInts, mix, text_hashes
 
 
@@ -33,16 +32,8 @@ class HashingEncoder(Fitted):
         return codes
 
 
-class HashingFitter(Fitter):
-    """Notes whether there is any value."""
-
-    def __init__(self, name: str, column: HashingColumn) -> None:
-        """Start with no rows."""
-        self._name, self._column, self._known = name, column, False
-
-    def observe(self, values: pa.Array) -> None:
-        """Take a batch of text."""
-        self._known |= values.null_count < len(values)
+class HashingFitter(AnyValue):
+    """Takes the buckets that the column asks for."""
 
     def fitted(self, sample: Array) -> HashingEncoder | None:
         """Return the encoder."""

@@ -6,8 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.columns import TextColumn
-from tasks.encoders.base import Array, Fitted, Fitter, Floats
+from tasks.encoders.base import AnyValue, Array, Fitted, Floats
 from tasks.encoders.hashing import bucket_of
 from tasks.row_keys import mix, text_hashes
 
@@ -55,16 +54,8 @@ class TextEncoder(Fitted):
         return counts
 
 
-class TextFitter(Fitter):
-    """Notes whether there is any value."""
-
-    def __init__(self, name: str, column: TextColumn) -> None:
-        """Start with no rows."""
-        self._name, self._column, self._known = name, column, False
-
-    def observe(self, values: pa.Array) -> None:
-        """Take a batch of text."""
-        self._known |= values.null_count < len(values)
+class TextFitter(AnyValue):
+    """Takes the buckets that the column asks for."""
 
     def fitted(self, sample: Array) -> TextEncoder | None:
         """Return the encoder."""

@@ -90,10 +90,7 @@ def _kind(seen: Observed, read: _Read, nulls: tuple[str, ...] | None) -> Guess:
 
 def _measure(said: str, read: _Read, nulls: tuple[str, ...] | None) -> Guess:
     scale = _scale(read)
-    why = {"log": "; a long tail: its logarithm", "robust": "; a few far values: scaled by the middle half"}.get(
-        scale, ""
-    )
-    return Guess(f"{said}{why}", NumericColumn(scale=scale, nulls=nulls))
+    return Guess(f"{said}{_WHY.get(scale, '')}", NumericColumn(scale=scale, nulls=nulls))
 
 
 def _zero_one(read: _Read, nulls: tuple[str, ...] | None) -> Guess:

@@ -63,8 +63,9 @@ def test_a_run_ends_with_a_registered_champion_and_a_report(first: RunResult, tm
     assert champion.aliases == ("challenger", "champion")
 
 
-def test_nothing_new_means_nothing_done(first: RunResult, spec: Spec, tmp_path: Path) -> None:
-    again = retrain(spec, workspace=str(tmp_path / "ws"))
+@pytest.mark.parametrize("verify", [False, True])
+def test_nothing_new_means_nothing_done(first: RunResult, spec: Spec, tmp_path: Path, verify: bool) -> None:
+    again = retrain(spec, workspace=str(tmp_path / "ws"), verify=verify)
     assert cached(again) == list(STAGES)
     assert again.model_copy(update={"stages": {}}) == first.model_copy(update={"stages": {}})
 
