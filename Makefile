@@ -44,7 +44,8 @@ format: setup ## format the code and mend what ruff can mend
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 
-docs: setup ## regenerate docs/spec.md
+docs: setup ## regenerate schemas/names.json and docs/spec.md
+	.venv/bin/python -m tasks.training.names
 	.venv/bin/python -m schemas.spec_docs
 
 lock: setup ## regenerate requirements/ from pyproject.toml; LOCK_FLAGS=--upgrade takes newer versions

@@ -37,6 +37,10 @@ app.add_typer(images, name="images")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 Runner = Annotated[str | None, typer.Option(help="Where every stage runs, whatever the spec says: inline or docker.")]
+Allowed = Annotated[
+    list[str] | None,
+    typer.Option("--allow-module", metavar="MODULE", help="Let the spec name functions of this module of your own."),
+]
 DEFAULT_WORKSPACE = ".evermodel"
 
 
@@ -94,8 +98,14 @@ def init(
 
 
 @app.command()
-def check(spec: SpecPath, overrides: Overrides = None, workspace: Workspace = DEFAULT_WORKSPACE) -> None:
+def check(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    allowed: Allowed = None,
+) -> None:
     """Validate a spec against its data and print what a run would do. Runs nothing."""
+    _allow(allowed)
     from flows.plan import plan
     from schemas.spec_file import read_spec
 
@@ -112,8 +122,10 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run every stage anew.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Read the data even if its files look unchanged.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    allowed: Allowed = None,
 ) -> None:
     """Retrain: ingest, encode, train, evaluate and register. What stands already is used again."""
+    _allow(allowed)
     from schemas.spec_file import read_spec
 
     parsed = read_spec(spec, overrides=_with_runner(overrides, runner))
@@ -167,8 +179,10 @@ def predict(
     delimiter: Annotated[str, typer.Option(help="What stands between two CSV fields.")] = ",",
     encoding: Annotated[str, typer.Option(help="Encoding of CSV and JSON files.")] = "utf-8",
     workspace: Workspace = DEFAULT_WORKSPACE,
+    allowed: Allowed = None,
 ) -> None:
     """Score raw rows with a registered version, by default the champion."""
+    _allow(allowed)
     from flows import display
     from schemas.spec import Source
     from schemas.stages import PredictRequest
@@ -291,6 +305,14 @@ def build(
 
 def _with_runner(overrides: list[str] | None, runner: str | None) -> tuple[str, ...]:
     return (*(overrides or ()), *([f"runner={runner}"] if runner else []))
+
+
+def _allow(modules: list[str] | None) -> None:
+    """Let specs name what is in modules, beside those that EVERMODEL_ALLOW_MODULES names."""
+    if modules:
+        from tasks import plugins
+
+        plugins.allow(modules)
 
 
 def _quiet_prefect() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from flows.requests import ingest_request, train_request
 from schemas.errors import DataError
-from schemas.spec import Spec
+from schemas.spec import Custom, Residual, Spec
 from schemas.stages import EncodeRequest, EncodeResult, IngestRequest, IngestResult, TrainResult
 from tasks import encode, ingest, stage, train
 from tasks.rows import RowReader
@@ -30,22 +30,37 @@ def plan(spec: Spec, workspace: str) -> Iterator[str]:
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     yield f"features  {len(kinds)} columns: {counts}"
     yield f"split     by {spec.split.by}"
-    hidden = ", ".join(map(str, spec.network.hidden)) or "none"
-    yield f"network   {spec.network.kind}, hidden layers {hidden}, {spec.network.activation}"
+    yield f"network   {_network(spec)}"
     training = spec.training
     yield f"training  at most {training.epochs} epochs of batches of {training.batch_size}, {training.optimizer.name}"
     yield f"stages    {_stages(spec, workspace, request)}"
 
 
 def _check_names(spec: Spec) -> None:
-    """Let Keras look at the names that it is to know."""
-    from tasks import bundle
+    """Let Keras and scikit-learn make what the spec names, and try the metrics on a few rows."""
+    from tasks import bundle, metrics
+    from tasks.scored import sample
 
     bundle.load_tensorflow()
     catalogue = importlib.import_module("tasks.training.catalogue")
     catalogue.optimizer(spec.training.optimizer)
     if spec.training.loss is not None:
         catalogue.loss(spec.training.loss)
+    if isinstance(spec.network, Custom):
+        importlib.import_module("tasks.networks.custom").function(spec.network)
+    else:
+        catalogue.initializer(spec.network.initializer, key="network.initializer")
+    metrics.compute(sample(spec.problem), spec.evaluation.wanted)
+
+
+def _network(spec: Spec) -> str:
+    network = spec.network
+    if isinstance(network, Custom):
+        return f"custom, by {network.builder}"
+    if isinstance(network, Residual):
+        return f"residual, {network.blocks} blocks of width {network.width}, {network.activation}"
+    hidden = ", ".join(map(str, network.hidden)) or "none"
+    return f"{network.kind}, hidden layers {hidden}, {network.activation}"
 
 
 def _data(spec: Spec, request: IngestRequest) -> Iterator[str]:

@@ -29,7 +29,7 @@ from schemas.stages import (
     Result,
     TrainResult,
 )
-from tasks import evaluate, secret_files, stage
+from tasks import evaluate, plugins, secret_files, stage
 from tasks.registry import Registry
 from tasks.workspaces import place
 
@@ -94,6 +94,7 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False,
     read even if size and times of its files say that it is the same.
     """
     secret_files.load()
+    plugins.source_digests(spec.own_code)  # refuses what the operator does not allow before any data is read
     chain = _Chain(spec, workspace, force=force)
     ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace, verify=verify))
     encode = chain.run(EncodeResult, EncodeRequest(workspace=workspace, ingest=ingest.as_input))

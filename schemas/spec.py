@@ -2,13 +2,20 @@
 
 import os
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from schemas import fits, names
 from schemas.columns import Column
 from schemas.document import Document, or_text
+<<<<<<< HEAD
 from schemas.runners import Docker, Inline, Runners, StageName, WorkPool
+=======
+from schemas.names import Kind
+from schemas.runners import Runners
+>>>>>>> e92ed68 (Losses, metrics and networks by name, and of one's own)
 
 Problem = Literal["regression", "multioutput_regression", "binary", "multilabel", "multiclass"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -58,12 +65,28 @@ Expandable = Annotated[str, AfterValidator(_expandable)]
 that a secret in the variable reaches no request, log, parameter or registry."""
 
 
+<<<<<<< HEAD
 def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
+=======
+def _offering(*kinds: Kind, own: bool = False) -> Callable[[dict[str, Any]], None]:
+    """Return what lets the JSON Schema of something named offer the names that there are."""
+
+    def change(schema: dict[str, Any]) -> None:
+        offered = dict.fromkeys(name for kind in kinds for entry in names.entries(kind) for name in entry.names)
+        texts: list[dict[str, Any]] = [{"type": "string", "enum": list(offered)}]
+        texts += [{"type": "string", "pattern": names.REFERENCE}] if own else []
+        mapping = {key: schema.pop(key) for key in list(schema)}
+        described = {"description": mapping["properties"]["name"]["description"]}
+        mapping["properties"]["name"] = {"anyOf": texts, **described} if len(texts) > 1 else texts[0] | described
+        schema |= {"anyOf": [*texts, mapping], "description": mapping.pop("description")}
+
+    return change
+>>>>>>> e92ed68 (Losses, metrics and networks by name, and of one's own)
 
 
 class Named(Document):
-    """Something that Keras knows by name, with its own arguments beside the name: `{name: adam, beta_1: 0.8}`.
+    """Something that is known by name, with its own arguments beside the name: `{name: adam, beta_1: 0.8}`.
 
     A text alone is the name.
     """
@@ -71,17 +94,108 @@ class Named(Document):
     model_config = ConfigDict(extra="allow", use_attribute_docstrings=True, json_schema_extra=or_text)
 
     name: str
-    """The Keras class name or its snake-case form."""
+    """The name."""
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
+<<<<<<< HEAD
         return _named(value)
+=======
+        if isinstance(value, Named):
+            return value.model_dump()
+        return {"name": value} if isinstance(value, str) else value
+>>>>>>> e92ed68 (Losses, metrics and networks by name, and of one's own)
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments that stand beside the name."""
         return dict(self.model_extra or {})
+
+
+class Loss(Named):
+    """A Keras loss with its arguments: `huber`, or `{name: huber, delta: 2}`. A text alone is the name.
+
+    module:name is one of your own: a function of y_true and y_pred that returns a loss for each row, or a function that
+    makes one from the arguments.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_offering("loss", own=True))
+
+    name: str
+    """The Keras class name, its snake-case or its short form; or module:name."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if not names.is_reference(self.name):
+            names.refuse_arguments(names.find(self.name, "loss"), self.arguments)
+        return self
+
+
+class Optimizer(Named):
+    """A Keras optimiser with its arguments: `adam`, or `{name: adam, learning_rate: 0.01}`. A text alone is the name.
+
+    learning_rate is a number or a schedule: `{name: cosine_decay, initial_learning_rate: 0.01, decay_steps: 1000}`.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_offering("optimizer"))
+
+    name: str
+    """The Keras class name, in any case."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        names.refuse_arguments(names.find(self.name, "optimizer"), self.arguments)
+        if isinstance(schedule := self.arguments.get("learning_rate"), dict):
+            named = Named.model_validate(schedule)
+            names.refuse_arguments(names.find(named.name, "schedule"), named.arguments)
+        return self
+
+
+class Initializer(Named):
+    """A Keras initialiser with its arguments: `he_normal`, or `{name: truncated_normal, stddev: 0.1}`.
+
+    A text alone is the name.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_offering("initializer"))
+
+    name: str
+    """The Keras class name or its snake-case form."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        names.refuse_arguments(names.find(self.name, "initializer"), self.arguments)
+        return self
+
+
+class Metric(Named):
+    """A metric with its arguments: `matthews_corrcoef`, or `{name: top_k_categorical_accuracy, k: 2}`.
+
+    A text alone is the name. module:name is one of your own: a function of y_true and y_pred, or a function that makes
+    one, or a Keras metric, from the arguments. Lower is better for one whose name ends with _error, _loss or _deviance.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_offering("figure", "metric", "score", own=True))
+
+    name: str
+    """What a report calls it, a Keras class name or its snake-case form, or the name of a scikit-learn function, with
+    or without _score; or module:name."""
+
+
+def _activation(name: str) -> str:
+    names.find(name, "activation")
+    return name
+
+
+class _Activations:
+    """Gives the JSON Schema of a text the names that it may be, when the schema is asked for."""
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "enum": [entry.name for entry in names.entries("activation")]}
+
+
+Activation = Annotated[str, AfterValidator(_activation), _Activations()]
 
 
 class Source(Document):
@@ -231,27 +345,92 @@ Split = Annotated[
 ]
 
 
-class Mlp(Document):
-    """A multilayer perceptron: all inputs side by side, then hidden layers."""
+class _Network(Document):
+    output_activation: Literal["linear", "relu", "softplus", "sigmoid", "tanh"] | None = None
+    """Regression: activation of the output, for a bounded target (then `target.scale: none`)."""
 
-    kind: Literal["mlp"] = "mlp"
-    """The kind of network."""
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64, 32)
-    """Units of each hidden layer; an empty list makes a linear model."""
-    activation: str = "relu"
+
+class _Dense(_Network):
+    activation: Activation = "relu"
     """Activation of the hidden layers, by its Keras name."""
     dropout: Fraction = 0.0
     """Share of each hidden layer's outputs set to 0 while training."""
     normalization: Literal["none", "batch", "layer"] = "none"
-    """Normalisation after each hidden layer's sum."""
+    """Normalisation in each hidden layer: after its sum, in a residual block before it."""
     l1: float = Field(default=0.0, ge=0)
     """L1 penalty on the weights of the hidden layers."""
     l2: float = Field(default=0.0, ge=0)
     """L2 penalty on the weights of the hidden layers."""
-    initializer: str = "glorot_uniform"
+    initializer: Initializer = Field(default_factory=lambda: Initializer(name="glorot_uniform"))
     """Initialiser of the hidden layers' weights, by its Keras name."""
-    output_activation: Literal["linear", "relu", "softplus", "sigmoid", "tanh"] | None = None
-    """Regression: activation of the output, for a bounded target (then `target.scale: none`)."""
+
+
+class _Layered(_Dense):
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64, 32)
+    """Units of each hidden layer; an empty list makes a linear model."""
+
+
+class Mlp(_Layered):
+    """A multilayer perceptron: all inputs side by side, then hidden layers."""
+
+    kind: Literal["mlp"] = "mlp"
+    """The kind of network."""
+
+
+class WideAndDeep(_Layered):
+    """A multilayer perceptron with a linear model of the same inputs beside it; their sums are added.
+
+    The linear part remembers what single values mean, the deep part what their combinations do (Cheng et al. 2016, Wide
+    & Deep Learning for Recommender Systems).
+    """
+
+    kind: Literal["wide_and_deep"] = "wide_and_deep"
+    """The kind of network."""
+
+
+class Residual(_Dense):
+    """Blocks whose output is added to their input, which lets many layers train.
+
+    The blocks are those of Gorishniy et al. 2021, Revisiting Deep Learning Models for Tabular Data.
+    """
+
+    kind: Literal["residual"] = "residual"
+    """The kind of network."""
+    width: int = Field(default=64, ge=1)
+    """Units between the blocks."""
+    blocks: int = Field(default=2, ge=1)
+    """How many blocks there are."""
+    expansion: float = Field(default=2.0, gt=0)
+    """Units inside a block, as a multiple of the width."""
+    normalization: Literal["none", "batch", "layer"] = "batch"
+    """Normalisation of what goes into a block."""
+
+
+class Custom(_Network):
+    """A network of your own, made by a function: `{kind: custom, builder: module:function, filters: 16}`.
+
+    The function gets the inputs by name and the keys beside `builder` as arguments. It returns a tensor of shape
+    (rows, features), to which the output layer of the problem is added.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Literal["custom"] = "custom"
+    """The kind of network."""
+    builder: str = Field(pattern=names.REFERENCE)
+    """The function, as module:function. The operator allows its module by EVERMODEL_ALLOW_MODULES."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that stand beside the builder."""
+        return dict(self.model_extra or {})
+
+
+def _as_mlp(value: Any) -> Any:
+    return {"kind": "mlp", **value} if isinstance(value, dict) else value
+
+
+Network = Annotated[Annotated[Mlp | WideAndDeep | Residual | Custom, Discriminator("kind")], BeforeValidator(_as_mlp)]
 
 
 def _or_its_name(schema: dict[str, Any]) -> None:
@@ -327,10 +506,12 @@ class Training(Document):
     """How often the training rows are gone through, at most."""
     batch_size: int = Field(default=64, ge=1)
     """Rows per update of the weights."""
-    optimizer: Named = Field(default_factory=lambda: Named(name="adam"))
+    optimizer: Optimizer = Field(default_factory=lambda: Optimizer(name="adam"))
     """The Keras optimiser, with its arguments."""
-    loss: Named | None = None
-    """The Keras loss, with its arguments; by default the one that belongs to the problem."""
+    loss: Loss | None = None
+    """The loss, with its arguments; by default the one that belongs to the problem."""
+    save_format: Literal["keras", "h5"] = "keras"
+    """How the network is saved, with its optimiser's state: Keras's own format, or HDF5 for older programs."""
     early_stopping: EarlyStopping | None = Field(default_factory=EarlyStopping)
     """When to stop; null trains for all epochs and keeps the best one's weights."""
     class_weight: ClassWeight | None = None
@@ -357,9 +538,16 @@ class Training(Document):
 class Evaluation(Document):
     """How the trained network is judged."""
 
-    metric: str | None = None
+    metric: Metric | None = None
     """The metric that a challenger must win by; by default root_mean_squared_error, roc_auc (multilabel: its mean)
     or accuracy."""
+    metrics: tuple[Metric, ...] = ()
+    """Metrics to compute beside those that are computed of every run."""
+
+    @property
+    def wanted(self) -> tuple[Metric, ...]:
+        """All metrics that are named, the deciding one among them."""
+        return self.metrics if self.metric is None else (*self.metrics, self.metric)
 
 
 class Spec(Document):
@@ -377,7 +565,7 @@ class Spec(Document):
     """The feature columns by name, each with its kind."""
     split: Split = Field(default_factory=HashSplit)
     """How rows are shared out among training, validation and test."""
-    network: Mlp = Field(default_factory=Mlp)
+    network: Network = Field(default_factory=Mlp)
     """The network."""
     training: Training = Field(default_factory=Training)
     """How it learns."""
@@ -397,8 +585,20 @@ class Spec(Document):
     def _fits_together(self) -> Self:
         _refuse_target_as_feature(self)
         _refuse_wrong_target(self)
+<<<<<<< HEAD
         _refuse_wrong_weights(self)
+=======
+        _refuse_misfits(self)
+>>>>>>> e92ed68 (Losses, metrics and networks by name, and of one's own)
         return self
+
+    @property
+    def own_code(self) -> tuple[str, ...]:
+        """What the spec names of the user's own, as module:name."""
+        named = [*self.evaluation.wanted, *([self.training.loss] if self.training.loss else [])]
+        own = [each.name for each in named if names.is_reference(each.name)]
+        model = [self.data.model] if self.data.model else []
+        return (*model, *own, *([self.network.builder] if isinstance(self.network, Custom) else []))
 
 
 def _refuse_target_as_feature(spec: Spec) -> None:
@@ -445,6 +645,7 @@ def _refuse_wrong_target(spec: Spec) -> None:
         )
 
 
+<<<<<<< HEAD
 _OF_WHOLE_ROWS = ("cosinesimilarity", "kldivergence")
 
 
@@ -483,3 +684,26 @@ def _refuse_unknown_names(key: str, weights: dict[str, float], known: tuple[str,
             )
     if known and not any(weights.get(name, 1.0) for name in known):
         raise MisfitError(f"training.{key} is 0 for every {what}: nothing would count", "training", key)
+=======
+def _refuse_misfits(spec: Spec) -> None:
+    """Refuse a loss or metric that has no meaning for the problem."""
+    target, loss = spec.target, spec.training.loss
+    said = fits.said_by(
+        spec.problem,
+        outputs=len(target.columns) or len(target.classes or ()) or None,
+        output_activation=spec.network.output_activation,
+        own_units=target.scale == "none",
+    )
+    if loss is not None and not names.is_reference(loss.name):
+        try:
+            fits.refuse_loss(loss.name, said)
+        except ValueError as error:
+            raise MisfitError(f"training.loss: {error}", "training", "loss") from error
+    for metric in spec.evaluation.wanted:
+        key = "metric" if metric is spec.evaluation.metric else "metrics"
+        try:
+            if not names.is_reference(metric.name):
+                fits.metric(metric.name.partition("[")[0], metric.arguments, said)
+        except ValueError as error:
+            raise MisfitError(f"evaluation.{key}: {error}", "evaluation", key) from error
+>>>>>>> e92ed68 (Losses, metrics and networks by name, and of one's own)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from schemas import names
 from schemas.spec import Spec
 from schemas.spec_schema import editor_schema
 from schemas.yaml_text import parse
@@ -62,6 +63,19 @@ The file is YAML 1.2: `1e-3` is a number; `yes`, `00123` and `2024-01-31` are te
 where text is meant, as in `classes: ["0", "1"]`. `--set training.epochs=5` overrides one key for one run.
 `${{NAME}}` is replaced by an environment variable in `data.path`, and nowhere else.
 """
+
+
+_MOST_NAMES = 20
+_TITLES: dict[names.Kind, str] = {
+    "loss": "Losses",
+    "figure": "Metrics of every run",
+    "metric": "Metrics of Keras",
+    "score": "Metrics of scikit-learn, and those that both lack",
+    "optimizer": "Optimisers",
+    "schedule": "Schedules of the learning rate",
+    "activation": "Activations",
+    "initializer": "Initialisers",
+}
 
 
 class _Section(NamedTuple):
@@ -129,6 +143,8 @@ class _Reference:
                 yield model["description"] + "\n"
                 yield from self._table(self._variants(section.schema)[""])
 
+        yield from _names()
+
     def _kinds(self, union: dict[str, Any]) -> Iterator[str]:
         key, default = union["discriminator"]["propertyName"], union.get("default", {})
         variants = self._variants(union)
@@ -169,7 +185,7 @@ class _Reference:
             case {"const": value}:
                 return _code(value)
             case {"enum": values}:
-                return ", ".join(map(_code, values))
+                return ", ".join(map(_code, values)) if len(values) <= _MOST_NAMES else "a [name](#names)"
             case {"type": "array"}:
                 return f"list of {'one or more: ' if schema.get('minItems') else ''}{self._type(schema['items'])}"
             case {"type": "object", "additionalProperties": True}:
@@ -184,6 +200,26 @@ class _Reference:
         identity = _identity(schema)
         is_short = any(form.get("type") == "string" for form in self._models.get(identity, {}).get("anyOf", []))
         return f"{'name or ' if is_short else ''}{self._sections[identity].link}"
+
+
+def _names() -> Iterator[str]:
+    """Yield the tables of the names that Keras and scikit-learn have, with their arguments."""
+    yield "\n## Names\n"
+    yield "A Keras name may stand as its class name, in snake case as here, or in any case. What stands beside the name in"
+    yield "a mapping are its arguments; one without a default must be given."
+    for kind, title in _TITLES.items():
+        yield f"\n### {title}\n"
+        entries = names.entries(kind)
+        if not any(entry.arguments or entry.required or entry.problems for entry in entries):
+            yield ", ".join(_code(entry.snake) for entry in entries)
+            continue
+        yield "| name | arguments | problems |" if entries[0].problems else "| name | arguments |"
+        yield "|---|---|---|" if entries[0].problems else "|---|---|"
+        for entry in entries:
+            defaults = [f"{name}: {json.dumps(value)}" for name, value in entry.arguments.items()]
+            arguments = ", ".join(map(_code, (*entry.required, *defaults)))
+            cells = [_code(entry.snake), arguments, *([", ".join(entry.problems)] if entry.problems else [])]
+            yield "| " + " | ".join(cells) + " |"
 
 
 def _sections_in(schema: Any, *, deep: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from pydantic import Field
 from schemas.contract import Contract
 from schemas.document import Document, digest
 from schemas.runners import StageName
-from schemas.spec import Evaluation, Fraction, Mlp, Name, Source, Split, Training
+from schemas.spec import Evaluation, Fraction, Mlp, Name, Network, Source, Split, Training
 
 Values = dict[str, float | None]
 """Metric values by name; null where a metric has no value, such as an AUC over one class."""
@@ -143,7 +143,7 @@ class TrainRequest(Request):
     """What ingest published: its contract goes into the bundle."""
     encode: Input
     """What encode published."""
-    network: Mlp = Field(default_factory=Mlp)
+    network: Network = Field(default_factory=Mlp)
     """The network."""
     training: Training = Field(default_factory=Training)
     """How it learns."""

@@ -8,15 +8,15 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from schemas.contract import Contract
 from schemas.document import Document
-from schemas.errors import ResourceError
+from schemas.errors import ResourceError, SpecError
 from schemas.stages import Input
 from tasks.encoders.base import Array, Floats
 from tasks.encoders.table import TableEncoder
@@ -26,8 +26,8 @@ from tasks.workspaces import MANIFEST, file_digest, place
 if TYPE_CHECKING:
     import keras
 
-_NETWORK = "network.keras"
-_FILES = ("contract.json", "encoder.json", _NETWORK)
+_NETWORKS = {"keras": "network.keras", "h5": "network.h5"}
+_FILES = ("contract.json", "encoder.json")
 _ROWS = 8192
 _BLOCK_ROWS = 1024
 
@@ -41,6 +41,13 @@ class Manifest(Document):
     """Version of Keras that wrote the network."""
     tensorflow: str
     """Version of TensorFlow it was trained with."""
+    code: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the sources of the loss and the network's builder that are the user's own, by module:name."""
+
+    @property
+    def network(self) -> str:
+        """The name of the network's file."""
+        return next((name for name in _NETWORKS.values() if name in self.files), _NETWORKS["keras"])
 
 
 def load_tensorflow() -> None:
@@ -60,8 +67,20 @@ def load_tensorflow() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-def write(directory: Path, network: "keras.Model", *, contract: Path, encoder: Path) -> None:
-    """Write a bundle from a compiled network and the files of its contract and encoder."""
+def write(
+    directory: Path,
+    network: "keras.Model",
+    *,
+    contract: Path,
+    encoder: Path,
+    save_format: Literal["keras", "h5"] = "keras",
+    code: Mapping[str, str] | None = None,
+) -> None:
+    """Write a bundle from a compiled network and the files of its contract and encoder.
+
+    `code` are the SHA-256 of the sources of what is the user's own, by module:name; what they made is loaded once, as
+    it will be. Raises SpecError when it does not load.
+    """
     import keras
     import tensorflow as tf
 
@@ -70,10 +89,25 @@ def write(directory: Path, network: "keras.Model", *, contract: Path, encoder: P
     directory.mkdir()
     shutil.copyfile(contract, directory / "contract.json")
     shutil.copyfile(encoder, directory / "encoder.json")
-    files.save(network, directory / _NETWORK)
-    digests = {name: file_digest(directory / name) for name in _FILES}
-    manifest = Manifest(files=digests, keras=keras.__version__, tensorflow=tf.__version__)
+    name = _NETWORKS[save_format]
+    files.save(network, directory / name)
+    if code:
+        _refuse_unloadable(directory / name, code)
+    digests = {each: file_digest(directory / each) for each in (*_FILES, name)}
+    manifest = Manifest(files=digests, keras=keras.__version__, tensorflow=tf.__version__, code=dict(code or {}))
     (directory / MANIFEST).write_text(manifest.to_json())
+
+
+def _refuse_unloadable(path: Path, code: Mapping[str, str]) -> None:
+    from tasks.networks import files
+
+    try:
+        files.load(path, compiled=True, code=code)
+    except ResourceError as error:
+        raise SpecError(
+            f"what {', '.join(code)} made does not load again: {error}; register layers of your own with "
+            "@keras.saving.register_keras_serializable() and save as .keras"
+        ) from error
 
 
 def digest(directory: Path) -> str:
@@ -95,20 +129,28 @@ class Bundle:
             manifest = Manifest.model_validate_json((self._directory / MANIFEST).read_bytes())
         except (OSError, ValidationError) as error:
             raise ResourceError(f"{self._directory} holds no bundle: {error}") from error
-        if manifest.files.keys() != set(_FILES):
-            named = ", ".join(manifest.files)
-            raise ResourceError(f"{self._directory / MANIFEST} must name {', '.join(_FILES)}, not {named}")
+        if manifest.files.keys() != {*_FILES, manifest.network}:
+            wanted, named = ", ".join((*_FILES, manifest.network)), ", ".join(manifest.files)
+            raise ResourceError(f"{self._directory / MANIFEST} must name {wanted}, not {named}")
         verify(self._directory, manifest.files)
+        self._manifest = manifest
         self.contract = Contract.load(self._directory / "contract.json")
         self.encoder = TableEncoder.load(self._directory / "encoder.json")
 
     @functools.cached_property
     def network(self) -> "keras.Model":
-        """The network, loaded at first use."""
+        """The network, loaded at first use, to predict."""
+        return self._loaded(compiled=False)
+
+    def trainable(self) -> "keras.Model":
+        """Return a network with its loss and its optimiser's state, to go on training from."""
+        return self._loaded(compiled=True)
+
+    def _loaded(self, *, compiled: bool) -> "keras.Model":
         load_tensorflow()
         from tasks.networks import files
 
-        return files.load(self._directory / _NETWORK)
+        return files.load(self._directory / self._manifest.network, compiled=compiled, code=self._manifest.code)
 
     def predict(self, rows: pa.Table) -> Array:
         """Return predictions for typed rows, float64.

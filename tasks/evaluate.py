@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from schemas import names
+from schemas.document import digest
 from schemas.profile import Profile
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, TrainResult
-from tasks import stage
+from tasks import plugins, stage
 from tasks.splits import SPLITS
 
-VERSION = 1
+VERSION = 2
 
 
 def run_key(request: EvaluateRequest) -> str:
-    """Return the run key: it changes with the bundles and with any byte of the rows."""
-    return stage.run_key("evaluate", request, version=VERSION)
+    """Return the run key: it changes with the bundles, any byte of the rows, and the source of metrics of one's own."""
+    own = (metric.name for metric in request.evaluation.wanted if names.is_reference(metric.name))
+    code = plugins.source_digests(own)
+    return stage.run_key("evaluate", request, version=VERSION, **({"code": digest(code)} if code else {}))
 
 
 def question(request: EvaluateRequest) -> str:
@@ -41,7 +45,7 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     trained, train = stage.opened(TrainResult, request.train)
     bundle = Bundle(request.train.model_copy(update={"path": str(trained / "bundle"), "digest": None}))
     scored = {str(split): evaluation.score(bundle, ingested, split) for split in SPLITS}
-    measured = {split: metrics.compute(each) for split, each in scored.items()}
+    measured = {split: metrics.compute(each, request.evaluation.wanted) for split, each in scored.items()}
     metric = metrics.deciding(request.evaluation.metric, bundle.contract.problem, measured["test"])
     champion, why_not = evaluation.champion_metrics(request, bundle, ingested)
     verdict = evaluation.verdict(metric, measured["test"], champion, why_not=why_not)

@@ -53,7 +53,7 @@ def champion_metrics(request: EvaluateRequest, bundle: Bundle, ingested: Path) -
             f"the champion predicts something else ({champion.contract.problem}: {', '.join(_names(champion))})",
         )
     try:
-        return metrics.compute(score(champion, ingested, "test")), ""
+        return metrics.compute(score(champion, ingested, "test"), request.evaluation.wanted), ""
     except (DataError, KeyError, pa.ArrowInvalid) as error:
         return None, f"the champion cannot read the present rows ({error})"
 

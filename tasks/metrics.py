@@ -1,42 +1,27 @@
-"""Metrics of predictions, by scikit-learn, under its names in snake case."""
+"""Metrics of predictions: some of every run, by scikit-learn, and those that the spec names.
+
+All are computed once, from whole predictions and their weights, under their names in snake case.
+"""
 
 import functools
 import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from sklearn import metrics as sk
 
+from schemas import fits, names
 from schemas.errors import SpecError
-from schemas.spec import Problem
+from schemas.spec import Metric, Problem
+from tasks import scores
 from tasks.encoders.base import Array
+from tasks.scored import Scored
+
+__all__ = ["DEFAULT_METRIC", "LOWER_IS_BETTER", "Scored", "better", "compute", "deciding", "lower_is_better", "roc_auc"]
 
 _TOP = 3
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Predictions beside the truth.
-
-    `truth` are numbers of shape (n, outputs), codes of shape (n,), or zeros and ones of shape (n, labels);
-    `predicted` are numbers of the same shape, probabilities of shape (n, classes), or of shape (n, labels);
-    `weight` has shape (n,) or is None. `names` are the outputs, classes or labels.
-    """
-
-    problem: Problem
-    names: tuple[str, ...]
-    truth: Array
-    predicted: Array
-    weight: Array | None = None
-
-    @property
-    def decided(self) -> Array:
-        """Codes of the most probable classes, shape (n,); of labels, zeros and ones cut at 0.5, shape (n, labels)."""
-        return (
-            (self.predicted >= 0.5).astype(np.int8) if self.problem == "multilabel" else self.predicted.argmax(axis=1)
-        )
 
 
 DEFAULT_METRIC: Mapping[Problem, str] = {
@@ -52,8 +37,11 @@ LOWER_IS_BETTER = frozenset(
 )
 
 
-def compute(scored: Scored) -> dict[str, float]:
-    """Return the problem's metrics by name; NaN for one that is not defined, such as an AUC over one class."""
+def compute(scored: Scored, wanted: Sequence[Metric] = ()) -> dict[str, float]:
+    """Return the problem's metrics by name, then those wanted; NaN for one that is not defined, such as an AUC.
+
+    Raises SpecError for a metric that does not fit the problem.
+    """
     compute_for = {
         "regression": _regression,
         "multioutput_regression": _multioutput,
@@ -63,12 +51,65 @@ def compute(scored: Scored) -> dict[str, float]:
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn warns of what is NaN or 0 in the result
-        return {name: float(value) for name, value in compute_for[scored.problem](scored).items()}
+        found = {name: float(value) for name, value in compute_for[scored.problem](scored).items()}
+    for metric in wanted:
+        found |= {name: value for name, value in _wanted(metric, scored).items() if name not in found}
+    return found
+
+
+def _wanted(metric: Metric, scored: Scored) -> dict[str, float]:
+    """Return the figures of a metric of the spec: one, or one for each output or label under `metric[label]`."""
+    try:
+        name, value = _named(metric, scored)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"evaluation.metrics: {metric.name} refuses {metric.arguments}: {error}") from error
+    values = np.atleast_1d(np.asarray(value, np.float64))
+    if len(values) == 1:
+        return {name: float(values[0])}
+    outputs: Sequence[Any] = scored.names if len(values) == len(scored.names) else range(len(values))
+    return {f"{name}[{output}]": float(each) for output, each in zip(outputs, values, strict=True)}
+
+
+def _named(metric: Metric, scored: Scored) -> tuple[str, Any]:
+    """Return the name and the value, or values, of a metric; none where it is computed of every run."""
+    if names.is_reference(metric.name):
+        from tasks import keras_metrics
+
+        return label(metric, metric.name.partition(":")[2]), keras_metrics.own(metric, scored)
+    try:
+        library, entry = fits.metric(metric.name.partition("[")[0], metric.arguments, said_of(scored))
+    except ValueError as error:
+        raise SpecError(f"evaluation.metrics: {error}") from error
+    if library == "figure":
+        return entry.name, ()
+    if library == "metric":
+        from tasks import keras_metrics
+
+        return label(metric, entry.snake), keras_metrics.compute(entry.name, scored, metric.arguments)
+    return label(metric, entry.snake), scores.compute(entry.name, scored, metric.arguments)
+
+
+def said_of(scored: Scored) -> fits.Said:
+    """Return what was said by the network whose predictions these are."""
+    return fits.said_by(scored.problem, outputs=len(scored.names))
+
+
+def label(metric: Metric, snake: str) -> str:
+    """Return the name of a metric's figure: with its arguments, which make it another one."""
+    arguments = ",".join(f"{name}={value}" for name, value in metric.arguments.items())
+    return f"{snake}({arguments})" if arguments else snake
 
 
 def lower_is_better(metric: str) -> bool:
-    """Say whether a lower value of a metric, or of `metric[output]`, is the better one."""
-    return metric.partition("[")[0] in LOWER_IS_BETTER
+    """Say whether a lower value of a metric, or of `metric[output]` or `metric(argument)`, is the better one.
+
+    For a name that nobody knows scikit-learn's convention says it: one that ends with _error, _loss or _deviance.
+    """
+    name = metric.partition("[")[0].partition("(")[0]
+    if name in LOWER_IS_BETTER:
+        return True
+    known = names.known(name, "figure") or names.known(name, "metric") or names.known(name, "score")
+    return bool(known.lower_is_better if known else scores.lower_is_better(name))
 
 
 def better(metric: str, value: float, than: float) -> bool:
@@ -76,11 +117,17 @@ def better(metric: str, value: float, than: float) -> bool:
     return value < than if lower_is_better(metric) else value > than
 
 
-def deciding(metric: str | None, problem: Problem, known: Mapping[str, float]) -> str:
-    """Return the metric that decides; raises SpecError when it is none of those that are computed."""
-    name = metric or DEFAULT_METRIC[problem]
-    if name not in known:
-        raise SpecError(f"evaluation.metric: no metric {name!r} for problem {problem}; there are {', '.join(known)}")
+def deciding(metric: Metric | str | None, problem: Problem, known: Mapping[str, float]) -> str:
+    """Return the name of the metric that decides; raises SpecError when it is none of those that are computed."""
+    if metric is None:
+        return DEFAULT_METRIC[problem]
+    wanted = Metric.model_validate(metric)
+    snakes = [entry.snake for library in names.LIBRARIES if (entry := names.known(wanted.name, library))]
+    own = [wanted.name.partition(":")[2]] if names.is_reference(wanted.name) else []
+    labels = [wanted.name, *(label(wanted, snake) for snake in (*own, *snakes))]
+    if (name := next((each for each in labels if each in known), None)) is None:
+        there = ", ".join(known)
+        raise SpecError(f"evaluation.metric: no metric {wanted.name!r} for problem {problem}; there are {there}")
     return name
 
 

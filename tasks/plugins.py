@@ -1,10 +1,13 @@
 """Code of the user's own, named `module:name` in a spec, loaded only from modules that the operator allows."""
 
 import copy
+import functools
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,46 @@ def load(reference: str) -> Any:
         return getattr(importlib.import_module(module_name), name)
     except Exception as error:  # whatever the module does while it is imported
         raise SpecError(f"{reference} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def made(reference: str, arguments: Mapping[str, Any]) -> Any:
+    """Return a function of y_true and y_pred, or a Keras loss or metric, that `module:name` is or makes.
+
+    What takes y_true and y_pred itself gets the arguments with them; anything else is called with the arguments, and
+    what it returns is meant. Raises SpecError as `load` does, and for arguments that are refused.
+    """
+    found = load(reference)
+    if not callable(found):
+        raise SpecError(f"{reference} is a {type(found).__name__}; a function is wanted")
+    try:
+        parameters = inspect.signature(found).parameters
+        if not inspect.isclass(found) and [*parameters][:2] == ["y_true", "y_pred"]:
+            inspect.signature(found).bind(None, None, **arguments)
+            return functools.partial(found, **arguments) if arguments else found
+        result = found(**arguments)
+    except Exception as error:  # whatever the function does
+        raise SpecError(f"{reference} refuses {dict(arguments)}: {type(error).__name__}: {error}") from error
+    if not callable(result):
+        raise SpecError(
+            f"{reference} returns a {type(result).__name__}; a function of y_true and y_pred is wanted, "
+            "or let its own first arguments be y_true and y_pred"
+        )
+    return result
+
+
+def source_digests(references: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of the source of each `module:name`; raises SpecError as `load` does."""
+    return {reference: source_digest(reference) for reference in references}
+
+
+def allow(modules: Iterable[str]) -> None:
+    """Allow modules beside those in EVERMODEL_ALLOW_MODULES, in this process and those that it starts."""
+    os.environ[ALLOWED] = ",".join([*allowed(), *modules])
+
+
+def is_allowed(module_name: str) -> bool:
+    """Say whether the operator allows a module, or a package that holds it."""
+    return any(module_name == entry or module_name.startswith(f"{entry}.") for entry in allowed())
 
 
 def source_digest(reference: str) -> str:
@@ -62,5 +105,8 @@ def allowed() -> list[str]:
 
 
 def _refuse_stranger(reference: str, module_name: str) -> None:
-    if not any(module_name == entry or module_name.startswith(f"{entry}.") for entry in allowed()):
-        raise SpecError(f"{reference}: module {module_name} is not allowed; the operator sets {ALLOWED}={module_name}")
+    if not is_allowed(module_name):
+        raise SpecError(
+            f"{reference}: module {module_name} is not allowed; the operator sets {ALLOWED}={module_name} or gives "
+            f"--allow-module {module_name}"
+        )

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from schemas import fits
 from schemas.contract import Contract
+from schemas.document import digest
 from schemas.errors import DataError, ResourceError, SpecError
-from schemas.spec import Named
+from schemas.names import is_reference
+from schemas.spec import Custom, Loss
 from schemas.stages import EncodeResult, IngestResult, TrainRequest, TrainResult
-from tasks import bundle, features, stage
+from tasks import bundle, features, plugins, stage
 from tasks.encoders.table import TableEncoder
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from tasks.training.feed import Examples
     from tasks.training.loop import History
 
-VERSION = 2
+VERSION = 3
 
 log = logging.getLogger("evermodel")
 
@@ -43,8 +46,17 @@ _REACH = {"relu": (0, np.inf), "softplus": (0, np.inf), "sigmoid": (0, 1), "tanh
 
 
 def run_key(request: TrainRequest) -> str:
-    """Return the run key: it changes with the request and with any byte of the encoded rows."""
-    return stage.run_key("train", request, version=VERSION)
+    """Return the run key: it changes with the request, any byte of the encoded rows, and the source of own code."""
+    code = _own_code(request)
+    return stage.run_key("train", request, version=VERSION, **({"code": digest(code)} if code else {}))
+
+
+def _own_code(request: TrainRequest) -> dict[str, str]:
+    """Return the SHA-256 of the source of what is the user's own, by module:name."""
+    loss, network = request.training.loss, request.network
+    builder = [network.builder] if isinstance(network, Custom) else []
+    own = [loss.name] if loss is not None and is_reference(loss.name) else []
+    return plugins.source_digests([*builder, *own])
 
 
 def run(request: TrainRequest) -> TrainResult:
@@ -59,14 +71,14 @@ def run(request: TrainRequest) -> TrainResult:
 
 def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     bundle.load_tensorflow()
-    from tasks.training import catalogue, checkpoints, devices
+    from tasks.training import checkpoints, devices
 
     names = devices.find(request.training.device)
     ingested, _ = stage.opened(IngestResult, request.ingest)
     encoded, _ = stage.opened(EncodeResult, request.encode)
     contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
     _refuse_other_columns(contract, encoder)
-    loss = catalogue.loss(request.training.loss or Named(name=_DEFAULT_LOSS[contract.problem]))
+    loss = _loss(request, contract, encoder)
     budget = devices.memory_bytes(request.training, names)
     with (
         tempfile.TemporaryDirectory(dir=out) as disk,
@@ -74,9 +86,17 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     ):
         place = Path(disk) if _size_bytes(encoded, encoder) > budget else None
         examples = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss), disk=place)
+        _refuse_unweighable(examples[0], loss)
         network, history = _trained(request, encoder, loss, examples, names=names, kept=kept)
     (out / "history.json").write_text(history.to_json())
-    bundle.write(out / "bundle", network, contract=ingested / "contract.json", encoder=encoded / "encoder.json")
+    bundle.write(
+        out / "bundle",
+        network,
+        contract=ingested / "contract.json",
+        encoder=encoded / "encoder.json",
+        save_format=request.training.save_format,
+        code=_own_code(request),
+    )
     return {
         "epochs": history.epochs,
         "best_epoch": history.best_epoch,
@@ -128,7 +148,7 @@ def _fitted(
     import keras
     import tensorflow as tf
 
-    from tasks.networks import mlp, seeds
+    from tasks.networks import architecture, seeds
     from tasks.training import catalogue, devices, loop
     from tasks.training.engine import Engine
 
@@ -139,7 +159,7 @@ def _fitted(
     policy = devices.precision(training.precision, names)
     with devices.scope(names):
         with seeds.drawn_from(training.seed):
-            network = mlp.build(request.network, encoder.slots, encoder.target)
+            network = architecture.build(request.network, encoder.slots, encoder.target, train.inputs)
         optimizer = catalogue.optimizer(training.optimizer)
         engine = Engine(
             network,
@@ -158,8 +178,34 @@ def _fitted(
     return network, history
 
 
+def _loss(request: TrainRequest, contract: Contract, encoder: TableEncoder) -> "keras.losses.Loss":
+    from tasks.training import catalogue
+
+    loss = catalogue.loss(request.training.loss or Loss(name=_DEFAULT_LOSS[contract.problem]))
+    said = fits.said_by(
+        contract.problem,
+        outputs=encoder.target.units,
+        output_activation=request.network.output_activation,
+        own_units=contract.target.scale == "none",
+    )
+    catalogue.refuse_misfit(loss, said)
+    return loss
+
+
 def _wants_one_hot(contract: Contract, loss: "keras.losses.Loss") -> bool:
-    return contract.problem == "multiclass" and not type(loss).__name__.startswith("Sparse")
+    from tasks.training import catalogue
+
+    return contract.problem == "multiclass" and not catalogue.wants_codes(loss)
+
+
+def _refuse_unweighable(train: "Examples", loss: "keras.losses.Loss") -> None:
+    from tasks.training import catalogue
+
+    if train.weight.ndim > 1 and catalogue.looks_at_all_outputs(loss):
+        raise SpecError(
+            f"training.class_weight weighs each label by itself, but training.loss {loss.name} is one of the whole "
+            "row: take out one of them"
+        )
 
 
 def _refuse_other_columns(contract: Contract, encoder: TableEncoder) -> None:
@@ -182,6 +228,17 @@ def _size_bytes(encoded: Path, encoder: TableEncoder) -> int:
     return sum(features.size_bytes(encoded / "features" / f"{split}.parquet", encoder) for split in _SPLITS)
 
 
+def _refuse_zeros(target: "Array", encoder: TableEncoder, loss: Loss | None, split: str) -> None:
+    if loss is None or is_reference(loss.name) or not fits.divides_by_target(loss.name):
+        return
+    for name, values in zip(encoder.target.names, target.T, strict=False):
+        if zeros := int((values == 0).sum()):
+            raise DataError(
+                f"target {name!r} is 0 in {zeros:,} {split} rows, and training.loss {loss.name} divides by it: take "
+                "another loss, such as mean_absolute_error"
+            )
+
+
 def _examples(
     encoded: Path, encoder: TableEncoder, request: TrainRequest, *, one_hot: bool, disk: Path | None
 ) -> tuple["Examples", "Examples"]:
@@ -199,6 +256,7 @@ def _examples(
         if split == "train":
             classes = weights.class_weights(request.training, encoder.target, target)
         _refuse_unreachable(target, encoder, request.network.output_activation, split)
+        _refuse_zeros(target, encoder, request.training.loss, split)
         weight = weights.row_weights(classes, target, sample_weight)
         if split == "validation" and not weights.weighs_validation(request.training):
             weight = np.full(len(target), scale, np.float32)

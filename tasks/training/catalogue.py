@@ -1,79 +1,79 @@
-"""Losses, optimisers, activations and initialisers by the names that Keras gives them."""
+"""Losses, optimisers, schedules and initialisers, made by Keras from the names and arguments of the spec."""
 
-import difflib
-import inspect
-import re
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import keras
 
+from schemas import fits, names
 from schemas.errors import SpecError
+from schemas.names import Kind
 from schemas.spec import Named
+from tasks.training.custom import OwnLoss
 
-_NO_NAMES = {"get", "serialize", "deserialize"}  # what Keras keeps beside the things themselves
+_ROW_BY_ROW = {"Dice": {"axis": -1}, "Tversky": {"axis": -1}}
+"""Losses that Keras takes over a whole batch by default, where rows could have no weights."""
 
 
 def loss(named: Named) -> keras.losses.Loss:
-    """Return the Keras loss of that name; raises SpecError for an unknown name or argument."""
-    return _built(named, keras.losses, keras.losses.Loss, key="training.loss")
+    """Return the loss of that name; raises SpecError for an unknown name or argument.
+
+    `call` of what is returned gives one loss a row.
+    """
+    if names.is_reference(named.name):
+        return OwnLoss(named.name, named.arguments)
+    return _built(named, "loss", keras.losses, key="training.loss")
+
+
+def refuse_misfit(loss: keras.losses.Loss, said: fits.Said) -> None:
+    """Raise SpecError, with the losses that fit, for a Keras loss that has no meaning for what a network says."""
+    if not isinstance(loss, OwnLoss):
+        _told("training.loss", lambda: fits.refuse_loss(type(loss).__name__, said))
+
+
+def looks_at_all_outputs(loss: keras.losses.Loss) -> bool:
+    """Say whether a loss is one of all outputs of a row, so that single outputs can have no weight in it."""
+    return isinstance(loss, OwnLoss) or fits.looks_at_all_outputs(type(loss).__name__)
+
+
+def wants_codes(loss: keras.losses.Loss) -> bool:
+    """Say whether a loss of several classes compares with their codes, and not with one-hot rows."""
+    return not isinstance(loss, OwnLoss) and fits.compares_codes(type(loss).__name__)
 
 
 def optimizer(named: Named) -> keras.optimizers.Optimizer:
     """Return the Keras optimiser of that name; raises SpecError for an unknown name or argument."""
-    return _built(named, keras.optimizers, keras.optimizers.Optimizer, key="training.optimizer")
+    arguments = named.arguments
+    if isinstance(arguments.get("learning_rate"), dict):
+        schedule = Named.model_validate(arguments["learning_rate"])
+        built = _built(schedule, "schedule", keras.optimizers.schedules, key="training.optimizer.learning_rate")
+        named = Named(name=named.name, **{**arguments, "learning_rate": built})
+    return _built(named, "optimizer", keras.optimizers, key="training.optimizer")
 
 
 def activation(name: str, *, key: str) -> str:
-    """Return the name if Keras has an activation of that name; raises SpecError if it does not."""
-    return _known(name, keras.activations, key=key)
+    """Return the name by which Keras knows an activation; raises SpecError if it does not."""
+    return str(_told(key, lambda: names.find(name, "activation")).name)
 
 
-def initializer(name: str, *, key: str) -> str:
-    """Return the name if Keras has an initialiser of that name; raises SpecError if it does not."""
-    return _known(name, keras.initializers, key=key)
+def initializer(named: Named, *, key: str) -> keras.initializers.Initializer:
+    """Return the Keras initialiser of that name; raises SpecError for an unknown name or argument."""
+    return _built(named, "initializer", keras.initializers, key=key)
 
 
-def _known(name: str, module: ModuleType, *, key: str) -> str:
+def _built(named: Named, kind: Kind, module: ModuleType, *, key: str) -> Any:
+    entry = _told(key, lambda: names.find(named.name, kind))
+    made = getattr(module, entry.name)
     try:
-        module.get(name)
+        return made(**_ROW_BY_ROW.get(entry.name, {}), **named.arguments)
     except (TypeError, ValueError) as error:
-        names = sorted(known for known in vars(module) if re.match("[a-z]", known) and known not in _NO_NAMES)
-        near = difflib.get_close_matches(name.lower(), names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"Keras has {', '.join(names)}"
-        raise SpecError(f"{key}: Keras has no {name!r}; {hint}") from error
-    return name
+        raise SpecError(f"{key}: {entry.name} refuses {named.arguments}: {error}") from error
 
 
-def _built(named: Named, module: ModuleType, base: type, *, key: str) -> Any:
-    classes = {
-        _plain(name): kind
-        for name, kind in vars(module).items()
-        if inspect.isclass(kind) and issubclass(kind, base) and kind is not base
-    }
-    plain = _plain(_alias(named.name, module))
-    if plain not in classes:
-        near = difflib.get_close_matches(plain, classes, n=1)
-        hint = f"did you mean {classes[near[0]].__name__}?" if near else f"Keras has {', '.join(_names(classes))}"
-        raise SpecError(f"{key}: Keras has no {named.name!r}; {hint}")
+def _told(key: str, look: Callable[[], Any]) -> Any:
+    """Return what a look-up finds; raises SpecError that names the key for the ValueError of one that finds nothing."""
     try:
-        return classes[plain](**named.arguments)
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"{key}: {classes[plain].__name__} refuses {named.arguments}: {error}") from error
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", "").lower()
-
-
-def _alias(name: str, module: ModuleType) -> str:
-    """Return the whole name of a short one: mean_squared_error for mse."""
-    try:
-        value = module.get(name.lower())
-    except ValueError:
-        return name
-    return value.__name__ if inspect.isfunction(value) else name
-
-
-def _names(classes: dict[str, type]) -> list[str]:
-    return sorted({kind.__name__ for kind in classes.values()})
+        return look()
+    except ValueError as error:
+        raise SpecError(f"{key}: {error}") from error

@@ -49,7 +49,7 @@ def test_every_link_of_the_page_leads_to_a_heading():
 
 
 def test_every_row_of_a_table_has_four_cells():
-    rows = [line for line in spec_page().splitlines() if line.startswith("| ")]
+    rows = [line for line in spec_page().partition("## Names")[0].splitlines() if line.startswith("| ")]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
 
 

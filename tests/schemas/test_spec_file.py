@@ -222,9 +222,9 @@ def test_class_weights_take_labels_that_are_numbers(spec_file):
     ],
 )
 def test_plain_values_are_those_of_yaml_1_2(spec_file, written, value):
-    spec = read_spec(spec_file("adam", f"{{name: adam, argument: {written}}}"))
-    assert spec.training.optimizer.arguments == {"argument": value}
-    assert type(spec.training.optimizer.arguments["argument"]) is type(value)
+    spec = read_spec(spec_file("adam", f"adam\n  loss: {{name: own:loss, argument: {written}}}"))
+    assert spec.training.loss.arguments == {"argument": value}
+    assert type(spec.training.loss.arguments["argument"]) is type(value)
 
 
 @pytest.mark.parametrize(

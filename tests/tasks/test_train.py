@@ -368,9 +368,9 @@ def test_target_that_the_output_cannot_reach_is_refused(tmp_path, activation, sc
         ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, TrainingError, r"epoch \d, step \d+: the loss is no"),
         ({"class_weight": {"malignat": 2}}, SpecError, "no label 'malignat'; there are benign, malignant"),
         ({"class_weight": {"benign": 0, "malignant": 0}}, SpecError, "leave no train row a finite weight above 0"),
-        ({"loss": "binary_crossentropi"}, SpecError, "did you mean BinaryCrossentropy"),
+        ({"loss": "categorical_hinge"}, SpecError, "CategoricalHinge does not fit problem binary: .* there fit Binary"),
     ],
-    ids=["no number", "no label", "no weight", "no loss"],
+    ids=["no number", "no label", "no weight", "no fit"],
 )
 def test_training_that_fails_publishes_nothing(cancer, tmp_path, training, error, message):
     training = cancer[0].training.model_validate({"epochs": 2} | training)
