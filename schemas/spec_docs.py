@@ -205,8 +205,8 @@ class _Reference:
 def _names() -> Iterator[str]:
     """Yield the tables of the names that Keras and scikit-learn have, with their arguments."""
     yield "\n## Names\n"
-    yield "A Keras name may stand as its class name, in snake case as here, or in any case. What stands beside the name in"
-    yield "a mapping are its arguments; one without a default must be given."
+    yield "A Keras name may stand as its class name, in snake case as here, or in any case. What stands beside the name"
+    yield "in a mapping are its arguments; one without a default must be given."
     for kind, title in _TITLES.items():
         yield f"\n### {title}\n"
         entries = names.entries(kind)
