@@ -88,10 +88,44 @@ def test_check_prints_the_plan_and_runs_nothing(evermodel: Evermodel, tmp_path: 
     assert not list(tmp_path.glob(".evermodel/*/*"))
 
 
-def test_check_refuses_a_name_that_keras_does_not_know(evermodel: Evermodel) -> None:
+@pytest.mark.parametrize(
+    ("command", "assignment", "message"),
+    [
+        ("check", "training.optimizer=adamm", "did you mean Adam"),
+        ("check", "training.loss=poisson_loss", "Keras has no loss 'poisson_loss'; did you mean Poisson"),
+        ("run", "training.loss=categorical_hinge", "does not fit problem binary: .* there fit BinaryCrossentropy, "),
+        ("run", "training.loss=own:huber", "module own is not allowed; the operator sets EVERMODEL_ALLOW_MODULES=own"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_data_is_read(
+    evermodel: Evermodel, tmp_path: Path, command: str, assignment: str, message: str
+) -> None:
+    """R14."""
     evermodel("example", "breast-cancer")
-    done = evermodel("check", "breast-cancer.yaml", "--set", "training.optimizer=adamm", check=False)
-    assert (done.returncode, "did you mean Adam" in done.stderr) == (2, True)
+    (tmp_path / "breast-cancer.csv").unlink()
+    done = evermodel(command, "breast-cancer.yaml", "--set", assignment, check=False)
+    assert done.returncode == 2
+    assert re.search(message, done.stderr)
+    assert not list(tmp_path.glob(".evermodel/*"))
+
+
+@pytest.mark.slow
+def test_own_code_runs_where_the_operator_allows_it(evermodel: Evermodel, tmp_path: Path) -> None:
+    """R22, R36: from the spec to predictions, with a loss, a metric and a network of one's own."""
+    evermodel("example", "breast-cancer")
+    own = (
+        "network={kind: custom, builder: 'examples.networks:autoencoder', epochs: 1}",
+        "training.loss={name: 'examples.losses:focal', gamma: 1.5}",
+        "evaluation.metrics=[{name: 'examples.losses:share_within', tolerance: 0.3}, matthews_corrcoef]",
+    )
+    keys = [part for each in (*own, "training.epochs=2") for part in ("--set", each)]
+    said = evermodel("check", "breast-cancer.yaml", *keys, "--allow-module", "examples").stdout
+    assert "network   custom, by examples.networks:autoencoder" in said
+    done = evermodel("run", "breast-cancer.yaml", *keys, "--allow-module", "examples", "--json")
+    test = json.loads(done.stdout)["metrics"]["test"]
+    assert {"matthews_corrcoef", "share_within(tolerance=0.3)", "roc_auc"} <= test.keys()
+    evermodel("predict", "breast-cancer", "breast-cancer.csv", "-o", "said.parquet")
+    assert len(pd.read_parquet(tmp_path / "said.parquet")) == 569
 
 
 def test_from_data_file_to_predictions(evermodel: Evermodel, tmp_path: Path) -> None:

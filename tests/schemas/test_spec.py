@@ -213,3 +213,50 @@ def test_spec_comes_back_from_its_json():
         training={"optimizer": {"name": "adam", "beta_1": 0.8}, "class_weight": {"yes": 2}},
     )
     assert Spec.model_validate_json(full.to_json()) == full
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"training": {"loss": "categorical_crossentropy"}}, "training.loss: CategoricalCrossentropy does not fit"),
+        ({"training": {"loss": "hubr"}}, "Keras has no loss 'hubr'; did you mean Huber?"),
+        ({"training": {"loss": {"name": "huber", "dleta": 2}}}, "Huber refuses dleta: did you mean delta?"),
+        ({"training": {"loss": {"name": "huber", "reduction": "sum"}}}, "Huber refuses reduction: it takes delta"),
+        ({"training": {"loss": {"name": "huber", "delta": "much"}}}, "Huber wants a number for delta, got 'much'"),
+        ({"training": {"optimizer": "adamm"}}, "Keras has no optimizer 'adamm'; did you mean Adam?"),
+        ({"training": {"optimizer": {"name": "sgd", "nesterov": 1}}}, "SGD wants true or false for nesterov, got 1"),
+        (
+            {"training": {"optimizer": {"name": "sgd", "learning_rate": {"name": "exponential_decay"}}}},
+            "ExponentialDecay wants initial_learning_rate; write {name: exponential_decay, initial_learning_rate: ...}",
+        ),
+        ({"network": {"activation": "rellu"}}, "Keras has no activation 'rellu'; did you mean relu?"),
+        ({"network": {"initializer": "he_norm"}}, "Keras has no initializer 'he_norm'; did you mean HeNormal?"),
+        ({"network": {"kind": "custom", "builder": "module.function"}}, "String should match pattern"),
+        (
+            {"evaluation": {"metric": "accurcy"}},
+            "evaluation.metric: there is no metric 'accurcy'; did you mean accuracy",
+        ),
+        ({"evaluation": {"metrics": ["r2"]}}, "evaluation.metrics: r2 does not fit problem binary; there fit accuracy"),
+    ],
+)
+def test_name_argument_or_combination_that_cannot_be_is_refused(keys, said):
+    """R14, and the same for what R6, R10 and R15 to R19 name."""
+    with pytest.raises(ValidationError) as refusal:
+        spec(**keys)
+    assert said in str(refusal.value)
+
+
+def test_top_k_above_the_classes_is_refused_where_the_spec_names_them():
+    target = {"column": "good", "classes": ["a", "b", "c"]}
+    metric = {"name": "top_k_categorical_accuracy", "k": 4}
+    with pytest.raises(ValidationError, match="TopKCategoricalAccuracy: k 4 is above the 3 classes; give a smaller k"):
+        spec(problem="multiclass", target=target, evaluation={"metrics": [metric]})
+
+
+def test_own_code_that_a_spec_names_is_listed():
+    named = spec(
+        network={"kind": "custom", "builder": "own:network"},
+        training={"loss": {"name": "own:loss", "threshold": 2}},
+        evaluation={"metrics": ["own:metric", "accuracy"], "metric": "roc_auc"},
+    )
+    assert sorted(named.own_code) == ["own:loss", "own:metric", "own:network"]
