@@ -10,12 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator,
 from schemas import fits, names
 from schemas.columns import Column
 from schemas.document import Document, or_text
-<<<<<<< HEAD
-from schemas.runners import Docker, Inline, Runners, StageName, WorkPool
-=======
 from schemas.names import Kind
-from schemas.runners import Runners
->>>>>>> e92ed68 (Losses, metrics and networks by name, and of one's own)
+from schemas.runners import Docker, Inline, Runners, StageName, WorkPool
 
 Problem = Literal["regression", "multioutput_regression", "binary", "multilabel", "multiclass"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -65,10 +61,10 @@ Expandable = Annotated[str, AfterValidator(_expandable)]
 that a secret in the variable reaches no request, log, parameter or registry."""
 
 
-<<<<<<< HEAD
 def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
-=======
+
+
 def _offering(*kinds: Kind, own: bool = False) -> Callable[[dict[str, Any]], None]:
     """Return what lets the JSON Schema of something named offer the names that there are."""
 
@@ -82,7 +78,6 @@ def _offering(*kinds: Kind, own: bool = False) -> Callable[[dict[str, Any]], Non
         schema |= {"anyOf": [*texts, mapping], "description": mapping.pop("description")}
 
     return change
->>>>>>> e92ed68 (Losses, metrics and networks by name, and of one's own)
 
 
 class Named(Document):
@@ -99,13 +94,7 @@ class Named(Document):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-<<<<<<< HEAD
-        return _named(value)
-=======
-        if isinstance(value, Named):
-            return value.model_dump()
-        return {"name": value} if isinstance(value, str) else value
->>>>>>> e92ed68 (Losses, metrics and networks by name, and of one's own)
+        return value.model_dump() if isinstance(value, Named) else _named(value)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -585,11 +574,8 @@ class Spec(Document):
     def _fits_together(self) -> Self:
         _refuse_target_as_feature(self)
         _refuse_wrong_target(self)
-<<<<<<< HEAD
         _refuse_wrong_weights(self)
-=======
         _refuse_misfits(self)
->>>>>>> e92ed68 (Losses, metrics and networks by name, and of one's own)
         return self
 
     @property
@@ -645,10 +631,6 @@ def _refuse_wrong_target(spec: Spec) -> None:
         )
 
 
-<<<<<<< HEAD
-_OF_WHOLE_ROWS = ("cosinesimilarity", "kldivergence")
-
-
 def _refuse_wrong_weights(spec: Spec) -> None:
     training, target = spec.training, spec.target
     if training.class_weight is not None and spec.problem in REGRESSION:
@@ -667,12 +649,16 @@ def _refuse_wrong_weights(spec: Spec) -> None:
             )
         _refuse_unknown_names("output_weight", training.output_weight, target.columns, "target")
     by_output = training.output_weight or (training.class_weight if spec.problem == "multilabel" else None)
-    if by_output and training.loss and training.loss.name.replace("_", "").lower() in _OF_WHOLE_ROWS:
+    if by_output and training.loss and _compares_whole_rows(training.loss):
         raise MisfitError(
             f"loss {training.loss.name} compares whole rows, so that an output has no loss of its own to weigh: take "
             "the weights out or another loss",
             *("training", "loss"),
         )
+
+
+def _compares_whole_rows(loss: Loss) -> bool:
+    return not names.is_reference(loss.name) and fits.looks_at_all_outputs(names.find(loss.name, "loss").name)
 
 
 def _refuse_unknown_names(key: str, weights: dict[str, float], known: tuple[str, ...] | None, what: str) -> None:
@@ -684,7 +670,8 @@ def _refuse_unknown_names(key: str, weights: dict[str, float], known: tuple[str,
             )
     if known and not any(weights.get(name, 1.0) for name in known):
         raise MisfitError(f"training.{key} is 0 for every {what}: nothing would count", "training", key)
-=======
+
+
 def _refuse_misfits(spec: Spec) -> None:
     """Refuse a loss or metric that has no meaning for the problem."""
     target, loss = spec.target, spec.training.loss
@@ -706,4 +693,3 @@ def _refuse_misfits(spec: Spec) -> None:
                 fits.metric(metric.name.partition("[")[0], metric.arguments, said)
         except ValueError as error:
             raise MisfitError(f"evaluation.{key}: {error}", "evaluation", key) from error
->>>>>>> e92ed68 (Losses, metrics and networks by name, and of one's own)

@@ -5,10 +5,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from schemas.spec import Spec
+from schemas.contract import Contract
+from schemas.spec import Source, Spec
+from schemas.stages import EncodeRequest, EvaluateRequest, IngestRequest, TrainRequest
 from schemas.yaml_text import parse
+from tasks import encode, evaluate, ingest, train
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "requirements.md").read_text()
@@ -55,3 +60,56 @@ def test_named_test_exists_and_says_its_row(row, name):
 def expanded(text: str) -> str:
     """Ranges such as R30-R32 written out."""
     return re.sub(r"R(\d+)-R(\d+)", lambda m: " ".join(f"R{row}" for row in range(int(m[1]), int(m[2]) + 1)), text)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Path:
+    """A folder with rows for every problem, in which the stages publish."""
+    folder = tmp_path_factory.mktemp("requirements")
+    random = np.random.default_rng(0)
+    size, age = random.normal(size=90), random.normal(size=90)
+    pd.DataFrame(
+        {
+            "size": size,
+            "age": age,
+            "image": list(random.normal(size=(90, 64))),
+            "sequence": list(random.normal(size=(90, 10))),
+            "price": np.exp(size / 2),
+            "share": 1 / (1 + np.exp(-age)),
+            "sold": np.where(size + age > 0, "yes", "no"),
+            "old": (age > 0).astype(int),
+            "big": (size > 0).astype(int),
+            "kind": np.select([size > 0.4, size < -0.4], ["large", "small"], "middle"),
+        }
+    ).to_parquet(folder / "rows.parquet")
+    return folder
+
+
+def quick(part: dict[str, Any], folder: Path) -> Spec:
+    """The spec of which a snippet is a part, for two epochs on the rows in a folder."""
+    columns = {name: {"kind": "numeric"} for name in ("size", "age")}
+    base = {"name": "part", "problem": "binary", "data": {"path": str(folder / "rows.parquet")}}
+    base |= {"target": {"column": "sold"}, "columns": columns, "network": {"hidden": [4]}}
+    training = {**part.get("training", {}), "epochs": min(2, part.get("training", {}).get("epochs", 2))}
+    return Spec.model_validate(base | part | {"training": training})
+
+
+TRAINED = [row for row in SECTIONS if int(row[1:]) < 23 or row in {"R35", "R36"}]
+
+
+@pytest.mark.parametrize(("row", "snippet"), [each for each in SNIPPETS if each[0] in TRAINED])
+def test_snippet_trains_and_is_evaluated(workspace, monkeypatch, row, snippet):
+    monkeypatch.setenv("EVERMODEL_ALLOW_MODULES", "examples")
+    part, _ = parse(snippet, str)
+    spec = quick(part, workspace)
+    asked = {"workspace": str(workspace)}
+    contract = Contract.of(spec)
+    ingested = ingest.run(
+        IngestRequest(**asked, source=Source(path=spec.data.path), contract=contract, split=spec.split)
+    )
+    encoded = encode.run(EncodeRequest(**asked, ingest=ingested.as_input))
+    inputs = {**asked, "ingest": ingested.as_input}
+    trained = train.run(TrainRequest(**inputs, encode=encoded.as_input, network=spec.network, training=spec.training))
+    request = EvaluateRequest(**inputs, name=spec.name, train=trained.as_input, evaluation=spec.evaluation)
+    verdict = evaluate.run(request).verdict
+    assert np.isfinite(verdict.challenger)

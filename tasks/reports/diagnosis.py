@@ -82,6 +82,8 @@ def diagnose(
     """
     trivial = {split: metrics.compute(trivial_prediction(scored[split], scored["train"])) for split in _SPLITS}
     for name in (_comparable(metric), _fallback(scored["train"])):
+        if name not in trivial["train"]:  # a metric that the spec names, whose best value is not known
+            continue
         train, validation = (_fit(name, measured[split][name], trivial[split][name]) for split in _SPLITS)
         if train and validation:
             break

@@ -19,6 +19,7 @@ ROWS = {
     "embedding_0": np.arange(6, dtype=np.int32) % 5,
     "tensor_0": np.random.default_rng(1).normal(size=(6, 2, 2)).astype(np.float32),
 }
+NUMBERS = {"numbers": ROWS["numbers"]}
 ONE = NumberTarget(names=("y",), centers=(0.0,), scales=(1.0,))
 MULTICLASS = LabelTarget(names=("y",), classes=("a", "b", "c"), binary=False)
 KINDS = [Mlp(hidden=(4,)), WideAndDeep(hidden=(4,)), Residual(width=4)]
@@ -40,10 +41,10 @@ def test_every_kind_takes_the_activation_of_a_bounded_target(network):
 
 def test_wide_and_deep_is_the_sum_of_a_linear_model_and_hidden_layers():
     built = architecture.build(WideAndDeep(hidden=(4,)), SLOTS[:1], ONE, {})
-    whole = built(ROWS).numpy()
-    wide = ROWS["numbers"] @ built.get_layer("wide").kernel.numpy()
+    whole = built(NUMBERS).numpy()
+    wide = NUMBERS["numbers"] @ built.get_layer("wide").kernel.numpy()
     built.get_layer("wide").kernel.assign(np.zeros((3, 1)))
-    np.testing.assert_allclose(whole, wide + built(ROWS).numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(whole, wide + built(NUMBERS).numpy(), rtol=1e-4, atol=1e-6)
     assert built.get_layer("deep").kernel.shape == (4, 1)
 
 
@@ -53,9 +54,9 @@ def test_residual_block_passes_its_input_on():
     for index in (1, 2, 3):
         back = built.get_layer(f"back_{index}")
         back.kernel.assign(np.zeros(back.kernel.shape))
-    stem = np.maximum(ROWS["numbers"] @ built.get_layer("stem").kernel.numpy(), 0)
+    stem = np.maximum(NUMBERS["numbers"] @ built.get_layer("stem").kernel.numpy(), 0)
     np.testing.assert_allclose(
-        built(ROWS).numpy(), stem @ built.get_layer("output").kernel.numpy(), rtol=1e-4, atol=1e-6
+        built(NUMBERS).numpy(), stem @ built.get_layer("output").kernel.numpy(), rtol=1e-4, atol=1e-6
     )
     assert built.get_layer("wider_3").kernel.shape == (4, 8)
 
