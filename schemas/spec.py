@@ -690,6 +690,8 @@ def _refuse_misfits(spec: Spec) -> None:
         key = "metric" if metric is spec.evaluation.metric else "metrics"
         try:
             if not names.is_reference(metric.name):
-                fits.metric(metric.name.partition("[")[0], metric.arguments, said)
+                _, entry = fits.metric(metric.name.partition("[")[0], metric.arguments, said)
+                if key == "metric" and entry.lower_is_better is None:
+                    raise ValueError(f"{entry.name} is neither better lower nor higher: it decides nothing")
         except ValueError as error:
             raise MisfitError(f"evaluation.{key}: {error}", "evaluation", key) from error
