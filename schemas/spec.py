@@ -94,9 +94,7 @@ class Named(Document):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        if isinstance(value, Named):
-            return value.model_dump()
-        return _named(value)
+        return value.model_dump() if isinstance(value, Named) else _named(value)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -633,9 +631,6 @@ def _refuse_wrong_target(spec: Spec) -> None:
         )
 
 
-_OF_WHOLE_ROWS = ("cosinesimilarity", "kldivergence")
-
-
 def _refuse_wrong_weights(spec: Spec) -> None:
     training, target = spec.training, spec.target
     if training.class_weight is not None and spec.problem in REGRESSION:
@@ -654,12 +649,16 @@ def _refuse_wrong_weights(spec: Spec) -> None:
             )
         _refuse_unknown_names("output_weight", training.output_weight, target.columns, "target")
     by_output = training.output_weight or (training.class_weight if spec.problem == "multilabel" else None)
-    if by_output and training.loss and training.loss.name.replace("_", "").lower() in _OF_WHOLE_ROWS:
+    if by_output and training.loss and _compares_whole_rows(training.loss):
         raise MisfitError(
             f"loss {training.loss.name} compares whole rows, so that an output has no loss of its own to weigh: take "
             "the weights out or another loss",
             *("training", "loss"),
         )
+
+
+def _compares_whole_rows(loss: Loss) -> bool:
+    return not names.is_reference(loss.name) and fits.looks_at_all_outputs(names.find(loss.name, "loss").name)
 
 
 def _refuse_unknown_names(key: str, weights: dict[str, float], known: tuple[str, ...] | None, what: str) -> None:

@@ -435,8 +435,8 @@ def test_batch_is_halved_once_when_memory_ends(tmp_path, caplog, monkeypatch):
         {"x": np.arange(60.0), "y": np.arange(60.0), "s": ["train"] * 40 + ["validation", "test"] * 10}
     )
     keys = {"columns": {"x": {"kind": "numeric"}}, "split": {"by": "column", "column": "s"}}
-    keys |= {"network": {"hidden": [4], "activation": "greedy"}}
-    monkeypatch.setitem(keras.src.activations.ALL_OBJECTS_DICT, "greedy", greedy)
+    keys |= {"network": {"hidden": [4], "activation": "mish"}}
+    monkeypatch.setitem(keras.src.activations.ALL_OBJECTS_DICT, "mish", greedy)
     spec = spec_of(frame, tmp_path, problem="regression", target="y", training={"batch_size": 40}, **keys)
     result = train.run(request(spec, tmp_path))
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"batch_size": 30})})

@@ -61,6 +61,7 @@ def fitting(case: str) -> list[str]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_loss_that_fits_trains(case):
+    """R12, R13."""
     _, target, activation, truth = CASES[case]
     slots = [Slot(name="numbers", shape=(4,), columns=tuple("abcd"))]
     weight = RNG.uniform(0.5, 2, len(ROWS))
