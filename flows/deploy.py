@@ -24,8 +24,6 @@ from schemas.errors import ResourceError, SpecError
 from schemas.runners import STAGES, Gpu, StageName, WorkPool
 from schemas.spec import Spec
 
-_CODE = {"process": str(Path(__file__).parent.parent)}
-_CODE_IN_IMAGE = "/opt/evermodel"
 _PASSED_ON = ("EVERMODEL_ALLOW_MODULES", "MLFLOW_TRACKING_URI")
 
 
@@ -93,7 +91,6 @@ def _deploy(
     parameters: dict[str, Any] | None = None,
     schedules: list[SCHEDULE_TYPES] | None = None,
 ) -> None:
-    directory = _CODE.get(pool.type, _CODE_IN_IMAGE)
     client.create_deployment(
         client.create_flow_from_name(flow.name),
         name,
@@ -104,7 +101,7 @@ def _deploy(
         parameters=parameters or {},
         parameter_openapi_schema=parameter_schema(flow.fn).model_dump_for_openapi(),
         schedules=[DeploymentScheduleCreate(schedule=each) for each in schedules or []],
-        pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": directory}}],
+        pull_steps=[{"flows.home.enter": {}}],
         description=flow.description,
         tags=["evermodel"],
     )

@@ -20,7 +20,7 @@ class Input(Document):
     """A directory that an earlier stage published."""
 
     path: str
-    """The directory."""
+    """The directory, or its URL."""
     digest: str | None = None
     """What its files must add up to (`Result.digest`); without it the directory's own result.json is believed."""
 
@@ -32,7 +32,7 @@ class Request(Document):
     """Fields that say where things are, not what they are (as pydantic's `exclude`): no part of the run key."""
 
     workspace: str = ".evermodel"
-    """The directory under which the stage publishes."""
+    """Where the stage publishes: a directory, or a URL in an object store."""
 
     def identity(self) -> dict[str, Any]:
         """Return what the stage's output depends on, as JSON-able values."""
@@ -47,7 +47,7 @@ class Result(Document):
     run_key: str
     """Digest of what the output depends on."""
     path: str
-    """The published directory."""
+    """The published directory, or its URL."""
     files: dict[str, str]
     """SHA-256 of each published file, by its path in the directory."""
     seconds: float

@@ -123,7 +123,8 @@ class Bundle:
         origin = place(source.path)
         self._directory = origin.directory
         try:
-            origin.fetch()
+            if not origin.fetch():
+                raise ResourceError(f"{origin} holds no bundle")
             if source.digest is not None and digest(self._directory) != source.digest:
                 raise ResourceError(f"the bundle in {self._directory} is not the one asked for: its digest differs")
             manifest = Manifest.model_validate_json((self._directory / MANIFEST).read_bytes())

@@ -51,8 +51,10 @@ def run(request: RegisterRequest) -> RegisterResult:
     registry does not answer.
     """
     key = run_key(request)
-    if not stands(request):
-        (place(request.workspace) / "register" / key).discard()  # the registry was emptied since
+    target = place(request.workspace) / "register" / key
+    target.fetch()
+    if target.directory.exists() and not stands(request):
+        target.discard()  # the registry was emptied since
     return stage.publish(RegisterResult, request, stage="register", key=key, make=_make)
 
 

@@ -44,13 +44,15 @@ def run_key(stage: str, request: Request, *, version: int, **inputs: str) -> str
 
 def _standing_digest(source: Place) -> str:
     """Return the digest of a published directory or, where there is a manifest instead, of a bundle."""
+    nothing = f"{source} holds nothing finished; run the stage that makes it first"
+    if not source.fetch():
+        raise ResourceError(nothing)
     try:
-        source.fetch()
         if (source.directory / MANIFEST).is_file():
             return file_digest(source.directory / MANIFEST)
         return digest(json.loads((source.directory / RESULT).read_bytes())["files"])
     except (OSError, ValueError, KeyError) as error:
-        raise ResourceError(f"{source} holds nothing finished; run the stage that makes it first") from error
+        raise ResourceError(nothing) from error
 
 
 def published(kind: type[R], target: Place) -> R | None:

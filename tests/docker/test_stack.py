@@ -16,7 +16,6 @@ import pytest
 import requests
 
 from schemas.runners import STAGES
-from schemas.spec_file import read_spec
 from tasks.bundle import Bundle
 from tasks.examples import write_example
 from tasks.registry import Registry
@@ -112,27 +111,23 @@ def wait_for_pool(stack: Stack) -> None:
     raise AssertionError("the worker made no pool")
 
 
-def deployed(stack: Stack) -> str:
-    """Make a deployment of the flow on the worker's pool; return its id."""
-    wait_for_pool(stack)
-    flow = stack.prefect("POST", "/flows/", {"name": "retrain"}).json()["id"]
-    step = {"prefect.deployments.steps.set_working_directory": {"directory": "/opt/evermodel"}}
-    deployment = {
-        "name": "stack",
-        "flow_id": flow,
-        "work_pool_name": "evermodel",
-        "entrypoint": "flows.retrain.retrain",
-        "pull_steps": [step],
-        "enforce_parameter_schema": False,
+def deployed(stack: Stack, spec: Path, *overrides: str) -> str:
+    """Deploy a spec to the worker's pool; return the deployment's id."""
+    settings = [part for setting in overrides for part in ("--set", setting)]
+    command = [sys.executable, "-m", "flows.cli", "deploy", str(spec), "--work-pool", "evermodel", *settings]
+    environment = {
+        "EVERMODEL_WORKSPACE": WORKSPACE,
+        "PREFECT_API_URL": f"http://127.0.0.1:{stack.ports['prefect']}/api",
+        "PREFECT_API_AUTH_STRING": stack.secrets["prefect_auth"],
     }
-    made = stack.prefect("POST", "/deployments/", deployment)
-    assert made.ok, made.text
-    return str(made.json()["id"])
+    wait_for_pool(stack)
+    output(*command, **environment)
+    return str(stack.prefect("GET", "/deployments/name/retrain/breast-cancer").json()["id"])
 
 
-def finished(stack: Stack, deployment: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def finished(stack: Stack, deployment: str) -> dict[str, Any]:
     """Trigger a run over the API; return it when it has ended."""
-    run = stack.prefect("POST", f"/deployments/{deployment}/create_flow_run", {"parameters": parameters}).json()
+    run = stack.prefect("POST", f"/deployments/{deployment}/create_flow_run", {}).json()
     for _ in range(180):
         now: dict[str, Any] = stack.prefect("GET", f"/flow_runs/{run['id']}").json()
         if now["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
@@ -144,11 +139,10 @@ def finished(stack: Stack, deployment: str, parameters: dict[str, Any]) -> dict[
 def test_a_run_over_the_api_ends_in_the_object_store_and_the_registry(
     stack: Stack, store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = ("training.epochs=3", "network.hidden=[8]")
-    spec = read_spec(write_example("breast-cancer", tmp_path), overrides=quick).model_dump(mode="json")
-    store.put_file(spec["data"]["path"], "evermodel/data/breast-cancer.csv")
-    spec["data"]["path"] = "s3://evermodel/data/breast-cancer.csv"
-    run = finished(stack, deployed(stack), {"spec": spec, "workspace": WORKSPACE})
+    spec = write_example("breast-cancer", tmp_path)
+    store.put_file(str(tmp_path / "breast-cancer.csv"), "evermodel/data/breast-cancer.csv")
+    elsewhere = "data.path=s3://evermodel/data/breast-cancer.csv"
+    run = finished(stack, deployed(stack, spec, elsewhere, "training.epochs=3", "network.hidden=[8]"))
     assert run["state_type"] == "COMPLETED", run["state"]
 
     results = [name for name in store.find("evermodel/workspace") if name.endswith("/result.json")]

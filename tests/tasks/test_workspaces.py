@@ -13,6 +13,7 @@ import pytest
 from schemas.errors import ResourceError, SpecError
 from schemas.stages import EncodeRequest, IngestRequest, IngestResult, Input, Request, Result
 from tasks import encode, ingest, stage
+from tasks.bundle import Bundle
 from tasks.stores import open_url
 from tasks.workspaces import place
 
@@ -75,6 +76,19 @@ def test_publication_deleted_from_the_store_is_made_again_or_sent_again(workspac
         lose()
         assert publish(workspace).files == result.files
         assert "result.json" in names(result.path)
+
+
+def test_what_the_mirror_alone_holds_is_no_input(workspace):
+    result = publish(workspace)
+    store, key = open_url(result.path)
+    store.rm(key, recursive=True)
+    gone = Input(path=result.path)
+    with pytest.raises(ResourceError, match="holds nothing finished"):
+        encode.run_key(EncodeRequest(workspace=workspace, ingest=gone))
+    with pytest.raises(ResourceError, match="holds no finished Result"):
+        stage.opened(Result, gone)
+    with pytest.raises(ResourceError, match="holds no bundle"):
+        Bundle(gone)
 
 
 def test_discarded_publication_is_gone_from_store_and_mirror(workspace):
