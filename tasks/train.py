@@ -59,14 +59,14 @@ def run(request: TrainRequest) -> TrainResult:
 
 def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     bundle.load_tensorflow()
-    from tasks.training import catalogue, checkpoints, devices
+    from tasks.training import checkpoints, devices
 
     names = devices.find(request.training.device)
     ingested, _ = stage.opened(IngestResult, request.ingest)
     encoded, _ = stage.opened(EncodeResult, request.encode)
     contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
     _refuse_other_columns(contract, encoder)
-    loss = catalogue.loss(request.training.loss or Named(name=_DEFAULT_LOSS[contract.problem]))
+    loss = _loss(request, contract)
     budget = devices.memory_bytes(request.training, names)
     with (
         tempfile.TemporaryDirectory(dir=out) as disk,
@@ -156,6 +156,35 @@ def _fitted(
         history = loop.fit(engine, validation, training, checkpoints=kept, warnings=warnings)
     network.compile(optimizer=optimizer, loss=loss)
     return network, history
+
+
+def fit(
+    request: TrainRequest, encoder: TableEncoder, contract: Contract, train: "Examples", validation: "Examples"
+) -> tuple["keras.Model", "History"]:
+    """Return the request's network, trained on examples at hand, with the best epoch's weights, and its history."""
+    from tasks.training import checkpoints, devices
+
+    names, loss = devices.find(request.training.device), _loss(request, contract)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        checkpoints.kept(Path(scratch) / "checkpoints" / run_key(request)) as kept,
+    ):
+        return _trained(request, encoder, loss, (train, validation), names=names, kept=kept)
+
+
+def examples(
+    encoded: Path, encoder: TableEncoder, contract: Contract, request: TrainRequest
+) -> tuple["Examples", "Examples"]:
+    """Return training and validation examples in memory."""
+    one_hot = _wants_one_hot(contract, _loss(request, contract))
+    return _examples(encoded, encoder, request, one_hot=one_hot, disk=None)
+
+
+def _loss(request: TrainRequest, contract: Contract) -> "keras.losses.Loss":
+    bundle.load_tensorflow()
+    from tasks.training import catalogue
+
+    return catalogue.loss(request.training.loss or Named(name=_DEFAULT_LOSS[contract.problem]))
 
 
 def _wants_one_hot(contract: Contract, loss: "keras.losses.Loss") -> bool:

@@ -213,3 +213,22 @@ def test_spec_comes_back_from_its_json():
         training={"optimizer": {"name": "adam", "beta_1": 0.8}, "class_weight": {"yes": 2}},
     )
     assert Spec.model_validate_json(full.to_json()) == full
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"evaluation": {"refits": 1}}, "refits must be 0, or 2 and more"),
+        ({"evaluation": {"slices": ["a", "a"]}}, "slices must be distinct"),
+        ({"evaluation": {"data_sizes": [1.0]}}, "less than 1"),
+        ({"evaluation": {"costs": {"false_negative": 0}}}, "greater than 0"),
+        ({"evaluation": {"costs": {}}, "problem": "regression"}, "costs belongs to problems binary and multilabel"),
+        (
+            {"evaluation": {"slices": ["x"]}, "columns": {"x": {"kind": "tensor", "shape": [2]}}},
+            "column 'x' holds tensors",
+        ),
+    ],
+)
+def test_evaluation_that_cannot_be_done_is_refused(keys, message):
+    with pytest.raises(ValidationError, match=message):
+        spec(**keys)
