@@ -47,10 +47,17 @@ def train_request(spec: Spec, *, workspace: str, ingest: IngestResult, encode: E
 
 
 def evaluate_request(
-    spec: Spec, *, workspace: str, ingest: IngestResult, train: TrainResult, champion: Champion
+    spec: Spec,
+    *,
+    workspace: str,
+    ingest: IngestResult,
+    encode: EncodeResult,
+    train: TrainResult,
+    champion: Champion,
 ) -> EvaluateRequest:
-    """Return what evaluate is asked to do."""
+    """Return what evaluate is asked to do; how to train is said only where it has to."""
     version, bundle = champion or (None, None)
+    trains = spec.evaluation.trains
     return EvaluateRequest(
         workspace=workspace,
         name=spec.name,
@@ -59,6 +66,9 @@ def evaluate_request(
         champion=bundle,
         champion_version=version,
         evaluation=spec.evaluation,
+        encode=encode.as_input if trains else None,
+        network=spec.network if trains else None,
+        training=spec.training if trains else None,
     )
 
 

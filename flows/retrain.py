@@ -100,8 +100,8 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False,
     encode = chain.run(EncodeResult, EncodeRequest(workspace=workspace, ingest=ingest.as_input))
     train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode))
     known: Any = {"workspace": workspace, "ingest": ingest, "train": train}
-    known |= {"champion": chain.champion(evaluate_request(spec, **known, champion=None))}
-    evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known))
+    known |= {"champion": chain.champion(evaluate_request(spec, **known, encode=encode, champion=None))}
+    evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known, encode=encode))
     register = chain.run(RegisterResult, register_request(spec, **known, evaluate=evaluated))
     return RunResult(
         run_key=register.run_key,

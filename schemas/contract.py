@@ -4,9 +4,9 @@ from schemas.columns import Column
 from schemas.document import Document
 from schemas.spec import REGRESSION, Problem, Spec, Target
 
-ROW, WEIGHT, SPLIT, KEY = "_row", "_weight", "_split", "_key."
+ROW, WEIGHT, SPLIT, KEY, SLICE = "_row", "_weight", "_split", "_key.", "_slice."
 """Columns of accepted rows beside the source's own: the number of the row in its source, from 0; the sample weight;
-what decides the split; and, as a prefix, the columns of the key as text."""
+what decides the split; and, as prefixes, the columns of the key and those that only slices need, as text."""
 
 
 class Contract(Document):
@@ -26,6 +26,8 @@ class Contract(Document):
     """A column that only the split needs: a group, a time or the split's name."""
     split_time: bool = False
     """Whether the split's column is a time."""
+    slices: tuple[str, ...] = ()
+    """Columns that only the report's slices need."""
     nulls: tuple[str, ...] = ("",)
     """Texts that mean a missing value."""
     model: str | None = None
@@ -35,6 +37,7 @@ class Contract(Document):
     def of(cls, spec: Spec) -> "Contract":
         """Return the contract that a spec makes."""
         split = getattr(spec.split, "column", None)
+        taken = {*spec.columns, *spec.target.names, *spec.data.key, spec.data.weight, split}
         return cls(
             problem=spec.problem,
             columns=spec.columns,
@@ -43,6 +46,7 @@ class Contract(Document):
             weight=spec.data.weight,
             split=split,
             split_time=spec.split.by == "time",
+            slices=tuple(name for name in spec.evaluation.slices or () if name not in taken),
             nulls=spec.data.nulls,
             model=spec.data.model,
         )

@@ -524,19 +524,62 @@ class Training(Document):
     default a quarter of the machine's or, on a GPU, half of the card's."""
 
 
+class Costs(Document):
+    """What wrong decisions cost, in any unit: for the choice of a threshold."""
+
+    false_positive: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """What it costs to take a negative for a positive."""
+    false_negative: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """What it costs to miss a positive."""
+
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
 class Evaluation(Document):
-    """How the trained network is judged."""
+    """How the trained network is judged, and what the report shows beside the metrics."""
 
     metric: Metric | None = None
     """The metric that a challenger must win by; by default root_mean_squared_error, roc_auc (multilabel: its mean)
     or accuracy."""
     metrics: tuple[Metric, ...] = ()
     """Metrics to compute beside those that are computed of every run."""
+    costs: Costs | None = None
+    """Binary and multilabel: what the report's choice of a threshold rests on; by default both mistakes cost 1."""
+    slices: tuple[str, ...] | None = None
+    """Columns of the source by whose values the report takes the test rows apart; they need not be features. By
+    default the three most important features, categories first; an empty list for none."""
+    bootstrap: int = Field(default=200, ge=0, le=10_000)
+    """Resamples behind each 95 % interval; 0 for no intervals."""
+    importance: int = Field(default=3, ge=0, le=100)
+    """How often each column is shuffled to see how much worse the predictions get; 0 for not at all."""
+    worst: int = Field(default=10, ge=0, le=1000)
+    """How many of the worst predicted test rows the report shows, with their values."""
+    refits: int = Field(default=0, ge=0, le=1000)
+    """Networks trained anew on resampled training rows, for an estimate of bias² and variance. Each costs as much as
+    the training itself; 0 for no estimate, 10 give a fair one."""
+    data_sizes: tuple[Share, ...] = ()
+    """Shares of the training rows, such as [0.1, 0.3], to train on anew: the report then shows what more rows bring."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of resampling, shuffling and refits."""
+
+    @model_validator(mode="after")
+    def _as_asked(self) -> Self:
+        if self.refits == 1:
+            raise ValueError("refits must be 0, or 2 and more: one network shows no variance")
+        if self.slices and len(set(self.slices)) < len(self.slices):
+            raise ValueError("slices must be distinct")
+        return self
 
     @property
     def wanted(self) -> tuple[Metric, ...]:
         """All metrics that are named, the deciding one among them."""
         return self.metrics if self.metric is None else (*self.metrics, self.metric)
+
+    @property
+    def trains(self) -> bool:
+        """Whether networks are trained for it."""
+        return bool(self.refits or self.data_sizes)
 
 
 class Spec(Document):
@@ -576,6 +619,7 @@ class Spec(Document):
         _refuse_wrong_target(self)
         _refuse_wrong_weights(self)
         _refuse_misfits(self)
+        _refuse_wrong_evaluation(self)
         return self
 
     @property
@@ -594,7 +638,7 @@ def _refuse_target_as_feature(spec: Spec) -> None:
                 f"{name!r} is the target or the weight: take it out of columns, or it leaks", "columns", name
             )
     for name in (*spec.columns, *spec.target.names):
-        if name.startswith(("_row", "_weight", "_split", "_key.")):
+        if name.startswith(("_row", "_weight", "_split", "_key.", "_slice.")):
             raise MisfitError(
                 f"column name {name!r} is reserved: rename the column",
                 *(("columns", name) if name in spec.columns else ("target",)),
@@ -695,3 +739,13 @@ def _refuse_misfits(spec: Spec) -> None:
                     raise ValueError(f"{entry.name} is neither better lower nor higher: it decides nothing")
         except ValueError as error:
             raise MisfitError(f"evaluation.{key}: {error}", "evaluation", key) from error
+
+
+def _refuse_wrong_evaluation(spec: Spec) -> None:
+    for name in spec.evaluation.slices or ():
+        if name in spec.columns and spec.columns[name].kind == "tensor":
+            raise MisfitError(f"column {name!r} holds tensors: rows cannot be told apart by it", "evaluation", "slices")
+    if spec.evaluation.costs is not None and spec.problem not in {"binary", "multilabel"}:
+        raise MisfitError(
+            f"evaluation.costs belongs to problems binary and multilabel, not {spec.problem}", "evaluation", "costs"
+        )

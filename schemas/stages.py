@@ -171,6 +171,7 @@ class EvaluateRequest(Request):
         "workspace": True,
         "ingest": {"path"},
         "train": {"path"},
+        "encode": {"path"},
         "champion": {"path"},
     }
 
@@ -180,6 +181,12 @@ class EvaluateRequest(Request):
     """What ingest published."""
     train: Input
     """What train published: the challenger."""
+    encode: Input | None = None
+    """What encode published. Only where evaluation asks for refits or data_sizes, as the next two fields."""
+    network: Network | None = None
+    """The network to train anew."""
+    training: Training | None = None
+    """How it learns."""
     champion: Input | None = None
     """The directory of the champion's bundle, if there is one. `digest` is that of its bundle.json."""
     champion_version: str | None = None

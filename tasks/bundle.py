@@ -1,5 +1,6 @@
 """The bundle: a directory with all that predictions need: the contract, the encoder and the network."""
 
+import copy
 import functools
 import importlib
 import logging
@@ -152,6 +153,13 @@ class Bundle:
         from tasks.networks import files
 
         return files.load(self._directory / self._manifest.network, compiled=compiled, code=self._manifest.code)
+
+    def with_network(self, network: "keras.Model") -> "Bundle":
+        """Return the bundle with another network of the same inputs and outputs in its place."""
+        other = copy.copy(self)
+        other.__dict__.pop("_graph", None)
+        other.__dict__["network"] = network
+        return other
 
     def predict(self, rows: pa.Table) -> Array:
         """Return predictions for typed rows, float64.

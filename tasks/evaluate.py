@@ -9,6 +9,7 @@ from typing import Any
 from schemas import names
 from schemas.document import digest
 from schemas.profile import Profile
+from schemas.spec import Evaluation
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, TrainResult
 from tasks import plugins, stage
 from tasks.splits import SPLITS
@@ -25,7 +26,9 @@ def run_key(request: EvaluateRequest) -> str:
 
 def question(request: EvaluateRequest) -> str:
     """Return the run key that the request would have without a champion: what is asked, whoever has to be beaten."""
-    return run_key(request.model_copy(update={"champion": None, "champion_version": None}))
+    unasked = dict.fromkeys(("champion", "champion_version", "encode", "network", "training"))
+    metric = Evaluation(metric=request.evaluation.metric)  # the rest of it is what the report shows
+    return run_key(request.model_copy(update={**unasked, "evaluation": metric}))
 
 
 def run(request: EvaluateRequest) -> EvaluateResult:
@@ -39,7 +42,10 @@ def run(request: EvaluateRequest) -> EvaluateResult:
 def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     from tasks import evaluation, metrics
     from tasks.bundle import Bundle
+    from tasks.findings import findings
+    from tasks.findings.network import Network
     from tasks.reports import report
+    from tasks.reports.content import Content
 
     ingested, ingest = stage.opened(IngestResult, request.ingest)
     trained, train = stage.opened(TrainResult, request.train)
@@ -47,29 +53,52 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     scored = {str(split): evaluation.score(bundle, ingested, split) for split in SPLITS}
     measured = {split: metrics.compute(each, request.evaluation.wanted) for split, each in scored.items()}
     metric = metrics.deciding(request.evaluation.metric, bundle.contract.problem, measured["test"])
-    champion, why_not = evaluation.champion_metrics(request, bundle, ingested)
-    verdict = evaluation.verdict(metric, measured["test"], champion, why_not=why_not)
-    content = report.Content(
+    champion, why_not = evaluation.champion(request, bundle, ingested)
+    champion_measured = None if champion is None else metrics.compute(champion, request.evaluation.wanted)
+    verdict = evaluation.verdict(metric, measured["test"], champion_measured, why_not=why_not)
+    content = Content(
         name=request.name,
         champion_version=request.champion_version,
         scored=scored,
         metrics=measured,
-        champion_metrics=champion,
+        champion=champion,
+        champion_metrics=champion_measured,
         verdict=verdict,
         history=json.loads((trained / "history.json").read_text()),
         profile=Profile.load(ingested / "profile.json"),
         contract=bundle.contract,
         ingest=ingest,
         train=train,
+        evaluation=request.evaluation,
+        network=Network.of(bundle.network),
+        findings=findings.find(request, bundle, ingested, scored, metric=metric),
+        lineage=_lineage(request, trained / "bundle", ingest, train),
     )
     report.write(out, content)
     figures = {
         "metrics": {split: _defined(values) for split, values in measured.items()},
-        "champion_metrics": _defined(champion) if champion else None,
+        "champion_metrics": _defined(champion_measured) if champion_measured else None,
     }
     (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
     (out / "verdict.json").write_text(verdict.to_json())
     return {**figures, "verdict": verdict}
+
+
+def _lineage(
+    request: EvaluateRequest, directory: Path, ingest: IngestResult, train: TrainResult
+) -> tuple[tuple[str, str, str], ...]:
+    """Return what stands behind the figures: a name, a run key or version, a digest."""
+    from tasks import bundle, workspaces
+
+    made = bundle.Manifest.load(directory / workspaces.MANIFEST)
+    champion = request.champion and (
+        request.champion.digest or bundle.digest(workspaces.place(request.champion.path).directory)
+    )
+    return (
+        *((each.stage, each.run_key, each.digest) for each in (ingest, train)),
+        ("bundle", f"Keras {made.keras}, TensorFlow {made.tensorflow}", bundle.digest(directory)),
+        *([("champion", f"version {request.champion_version or '?'}", champion)] if champion else []),
+    )
 
 
 def _defined(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -6,23 +6,18 @@ import uuid
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 
 from schemas.contract import KEY, ROW
 from schemas.errors import ResourceError, SpecError
 from schemas.stages import PredictRequest, PredictResult, Rows
 from tasks import stage
 from tasks.bundle import Bundle
-from tasks.coercion import NUMBER
 from tasks.parallel import in_order
 from tasks.rows import REJECTED, Checked, RowReader, typed_schema
 from tasks.sources.files import list_files
-from tasks.tables import TableWriter
+from tasks.tables import CsvWriter, TableWriter
 
 log = logging.getLogger("evermodel.predict")
-
-_FORMULA = r"^[=+\-@\t\r]"
 
 
 def run(request: PredictRequest) -> PredictResult:
@@ -91,23 +86,8 @@ def _write(bundle: Bundle, reader: RowReader, output: Path, rejects: Path) -> tu
     return accepted, rejected.rows
 
 
-def _writer(output: Path, layout: pa.Schema) -> "TableWriter | _CsvWriter":
-    return _CsvWriter(output, layout) if output.suffix == ".csv" else TableWriter(output, layout)
-
-
-class _CsvWriter(pa_csv.CSVWriter):  # type: ignore[misc]
-    """Writes CSV in which no text is a formula to a spreadsheet."""
-
-    def write(self, rows: pa.Table) -> None:
-        """Write rows; a text that begins as a formula does gets an apostrophe before it."""
-        super().write(pa.table([_harmless(column) for column in rows.columns], names=rows.column_names))
-
-
-def _harmless(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if not pa.types.is_string(column.type):
-        return column
-    formula = pc.and_(pc.match_substring_regex(column, _FORMULA), pc.invert(pc.match_substring_regex(column, NUMBER)))
-    return pc.if_else(formula, pc.binary_join_element_wise("'", column, ""), column)
+def _writer(output: Path, layout: pa.Schema) -> TableWriter | CsvWriter:
+    return CsvWriter(output, layout) if output.suffix == ".csv" else TableWriter(output, layout)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import BooleanColumn, DatetimeColumn, MultiHotColumn, NumericColumn, TensorColumn
-from schemas.contract import KEY, ROW, SPLIT, WEIGHT, Contract
+from schemas.contract import KEY, ROW, SLICE, SPLIT, WEIGHT, Contract
 from schemas.errors import DataError
 from schemas.frame import frame_schema
 from schemas.spec import REGRESSION, Source
@@ -69,7 +69,7 @@ class Checked:
 
 
 def typed_schema(contract: Contract, *, with_target: bool) -> pa.Schema:
-    """Return the Arrow schema of accepted rows: row number, features, then target, weight, split and key columns."""
+    """Return the Arrow schema of accepted rows: row number, features, then target, weight, split, slices and keys."""
     fields = [(ROW, pa.int64())]
     for name, column in contract.columns.items():
         if isinstance(column, NumericColumn):
@@ -90,6 +90,7 @@ def typed_schema(contract: Contract, *, with_target: bool) -> pa.Schema:
         fields += [(name, kind) for name in contract.target.names]
         fields += [(WEIGHT, pa.float64())] if contract.weight else []
         fields += [(SPLIT, TIMESTAMP if contract.split_time else pa.string())] if contract.split else []
+        fields += [(f"{SLICE}{name}", pa.string()) for name in contract.slices]
     fields += [(f"{KEY}{name}", pa.string()) for name in contract.key]
     return pa.schema(fields)
 
@@ -106,7 +107,7 @@ class RowReader:
         self._files, self._source, self._contract, self._with_target = files, source, contract, with_target
         self._schema = typed_schema(contract, with_target=with_target)
         keys = [f"{KEY}{name}" for name in contract.key]
-        values = [name for name in self._schema.names if name not in (ROW, WEIGHT, SPLIT)]
+        values = [name for name in self._schema.names if name not in (ROW, WEIGHT, SPLIT) and not _for_slices(name)]
         self._identity = (keys or values) if with_target else []
         self._frame_schema = frame_schema(contract, with_target=with_target)
         self._model = plugins.pandera_schema(contract.model) if contract.model and with_target else None
@@ -122,7 +123,7 @@ class RowReader:
         contract = self._contract
         names = [*contract.columns, *contract.key]
         if self._with_target:
-            names += [*contract.target.names, *filter(None, (contract.weight, contract.split))]
+            names += [*contract.target.names, *filter(None, (contract.weight, contract.split)), *contract.slices]
         return list(dict.fromkeys(names))
 
     def __iter__(self) -> Iterator[Checked]:
@@ -215,6 +216,7 @@ class RowReader:
                 problems.add(name, "is missing", _missing(columns[name]))
         if self._with_target:
             columns |= self._targets(raw, problems) | self._weight(raw) | self._split(raw, problems, zoned)
+            columns |= {f"{SLICE}{name}": to_text(_single(raw, name), contract.nulls) for name in contract.slices}
         for name in contract.key:
             key = to_text(_single(raw, name), contract.nulls)
             problems.add(name, "is missing, but is a key", _missing(key))
@@ -293,7 +295,7 @@ class RowReader:
         names = {f"{KEY}{name}": name for name in contract.key} | {WEIGHT: contract.weight, SPLIT: contract.split}
         columns: dict[str, pa.ChunkedArray] = {}
         for name, column in zip(typed.column_names, typed.columns, strict=True):
-            if name != ROW and not pa.types.is_nested(column.type):
+            if name != ROW and not pa.types.is_nested(column.type) and not _for_slices(name):
                 columns.setdefault(names.get(name) or name, column)
         for schema, wanted in ((self._frame_schema, self._frame_schema.columns), (self._model, columns)):
             if schema is None or not wanted:
@@ -311,6 +313,10 @@ class RowReader:
         repeated = np.zeros(len(whole), bool)
         repeated[whole] = self._seen.add(hashes[whole])
         problems.add(", ".join(self._contract.key), "repeats the key of an earlier row", repeated)
+
+
+def _for_slices(name: str) -> bool:
+    return name.startswith(SLICE)
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -6,14 +6,18 @@ from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from schemas.contract import KEY
 from schemas.errors import ResourceError
+from tasks.coercion import NUMBER
 from tasks.parallel import Behind
 
 ROW_GROUP_ROWS = 131_072
 _ROW_GROUP_VALUES = 1 << 25
+_FORMULA = r"^[=+\-@\t\r]"
 
 
 class TableWriter:
@@ -75,6 +79,21 @@ class TableWriter:
 def _repeats(field: pa.Field) -> bool:
     """Say whether a column holds texts that come again; those of a key do not."""
     return pa.types.is_string(field.type) and not field.name.startswith(KEY)
+
+
+class CsvWriter(pa_csv.CSVWriter):  # type: ignore[misc]
+    """Writes CSV in which no text is a formula to a spreadsheet."""
+
+    def write(self, rows: pa.Table) -> None:
+        """Write rows; a text that begins as a formula does gets an apostrophe before it."""
+        super().write(pa.table([_harmless(column) for column in rows.columns], names=rows.column_names))
+
+
+def _harmless(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_string(column.type):
+        return column
+    formula = pc.and_(pc.match_substring_regex(column, _FORMULA), pc.invert(pc.match_substring_regex(column, NUMBER)))
+    return pc.if_else(formula, pc.binary_join_element_wise("'", column, ""), column)
 
 
 def _group_rows(schema: pa.Schema) -> int:

@@ -179,6 +179,7 @@ def _fitted(
 
 
 def _loss(request: TrainRequest, contract: Contract, encoder: TableEncoder) -> "keras.losses.Loss":
+    bundle.load_tensorflow()
     from tasks.training import catalogue
 
     loss = catalogue.loss(request.training.loss or Loss(name=_DEFAULT_LOSS[contract.problem]))
@@ -190,6 +191,28 @@ def _loss(request: TrainRequest, contract: Contract, encoder: TableEncoder) -> "
     )
     catalogue.refuse_misfit(loss, said)
     return loss
+
+
+def fit(
+    request: TrainRequest, encoder: TableEncoder, contract: Contract, train: "Examples", validation: "Examples"
+) -> tuple["keras.Model", "History"]:
+    """Return the request's network, trained on examples at hand, with the best epoch's weights, and its history."""
+    from tasks.training import checkpoints, devices
+
+    names, loss = devices.find(request.training.device), _loss(request, contract, encoder)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        checkpoints.kept(Path(scratch) / "checkpoints" / run_key(request)) as kept,
+    ):
+        return _trained(request, encoder, loss, (train, validation), names=names, kept=kept)
+
+
+def examples(
+    encoded: Path, encoder: TableEncoder, contract: Contract, request: TrainRequest
+) -> tuple["Examples", "Examples"]:
+    """Return training and validation examples in memory."""
+    one_hot = _wants_one_hot(contract, _loss(request, contract, encoder))
+    return _examples(encoded, encoder, request, one_hot=one_hot, disk=None)
 
 
 def _wants_one_hot(contract: Contract, loss: "keras.losses.Loss") -> bool:

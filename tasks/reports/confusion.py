@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 
 from tasks.encoders.base import Array
 from tasks.reports import drawing
+from tasks.reports.elements import Data
 from tasks.reports.formatting import number, percent, shorten
 
 _FULL_WIDTH_FROM = 9
@@ -51,6 +52,17 @@ def matrix(truth: Array, decided: Array, classes: int, weight: Array | None = No
     cells = truth[inside].astype(np.int64) * classes + decided[inside]
     counts = np.bincount(cells, None if weight is None else weight[inside], minlength=classes * classes)
     return counts.reshape(classes, classes)
+
+
+def data(counts: Array, rates: Array, names: Sequence[str]) -> Data:
+    """Return counts and rates, both of shape (classes, classes), one row a pair of classes."""
+    true, predicted = np.indices(counts.shape).reshape(2, -1)
+    return {
+        "true": [names[code] for code in true],
+        "predicted": [names[code] for code in predicted],
+        "rows": counts.ravel(),
+        "rate": rates.ravel(),
+    }
 
 
 def counts_figure(counts: Array, rates: Array, names: Sequence[str]) -> Figure:

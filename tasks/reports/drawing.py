@@ -23,6 +23,8 @@ INK = "#1f2430"
 """Text and axes. On the page it becomes the colour of the page's own text, which differs in light and dark."""
 BLUE, ORANGE, GREEN = "#1f7fc4", "#d55e00", "#009e73"
 """Told apart with any kind of colour vision (after Okabe and Ito, 2008), with contrast on white and on black."""
+CYCLE = (BLUE, ORANGE, GREEN, "#b05a98", "#8a7a3a")
+"""Colours of several series, in this order."""
 
 HALF, FULL = 460, 940
 """Widths of a plot on the page in CSS pixels."""
@@ -113,20 +115,25 @@ def svg(figure: Figure, *, name: str, label: str) -> Markup:
 def scatter(axes: Axes, x: Array, y: Array) -> None:
     """Draw points, each of shape (n,), with so much transparency that crowds can be told from single ones.
 
-    Many points become a picture inside the SVG, and of more than 20,000 a random sample is drawn.
+    Many points become a picture inside the SVG, and of more than 20,000 only those at `drawn` appear.
     """
-    if len(x) > _MOST_POINTS:
-        chosen = np.random.default_rng(0).choice(len(x), _MOST_POINTS, replace=False)
-        x, y = x[chosen], y[chosen]
+    positions = drawn(len(x))
     axes.scatter(
-        x,
-        y,
+        x[positions],
+        y[positions],
         s=20 if len(x) <= 1_000 else 8,
         color=BLUE,
         alpha=float(np.clip(10 / np.sqrt(max(len(x), 1)), 0.2, 0.85)),
         linewidths=0,
         rasterized=len(x) > _MOST_VECTOR_POINTS,
     )
+
+
+def drawn(rows: int) -> Array:
+    """Return the positions of the points that `scatter` draws: all, or 20,000 chosen at random."""
+    if rows <= _MOST_POINTS:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(0).choice(rows, _MOST_POINTS, replace=False))
 
 
 def count_ticks(axis: Axis) -> None:

@@ -45,6 +45,13 @@ def percent(share: float | None) -> str:
     return f"{100 * share:,.{digits}f}\u00a0%".replace("-", "−")
 
 
+def points(difference: float | None) -> str:
+    """Return a difference of shares in percentage points."""
+    if difference is None or math.isnan(difference):
+        return UNDEFINED
+    return f"{round(100 * difference, 1) + 0:.1f} points".replace("-", "−")
+
+
 def moment(seconds: float | None) -> str:
     """Return a time, given in seconds since 1970, as ISO 8601; the date alone at midnight."""
     if seconds is None or not math.isfinite(seconds):

@@ -1,12 +1,14 @@
-"""The learning curves."""
+"""The learning curves: over epochs, and over the number of rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tasks.findings.refits import Refits, Size
 from tasks.reports import drawing
-from tasks.reports.elements import Plot, Section
+from tasks.reports.elements import Plot, Section, Table
+from tasks.reports.formatting import number, percent
 
 _LOG_ABOVE = 50
 
@@ -35,4 +37,42 @@ def section(history: Mapping[str, Any]) -> Section:
         f"The weights kept are those of epoch {best}, which has the lowest validation loss. "
         "The training loss holds penalties and dropout, the validation loss does not."
     )
-    return Section(plots=(Plot("learning_curves", "Learning curves", figure, caption),))
+    data = {"epoch": epochs, "loss": loss, "validation_loss": validation}
+    return Section(plots=(Plot("learning_curves", "Learning curves", figure, data, caption),))
+
+
+def sizes_plot(sizes: Sequence[Size], *, metric: str) -> Plot:
+    """Draw how good networks are that learned from fewer rows."""
+    rows = [size.rows for size in sizes]
+    train, validation = [size.train for size in sizes], [size.validation for size in sizes]
+    figure = drawing.canvas(drawing.FULL, 300)
+    axes = figure.subplots()
+    axes.plot(rows, train, "o-", color=drawing.BLUE, label="training")
+    axes.plot(rows, validation, "o", color=drawing.ORANGE, linestyle=(0, (5, 1.5)), label="validation")
+    axes.set(xlabel="training rows", ylabel=metric, xlim=(0, 1.04 * rows[-1]))
+    drawing.count_ticks(axes.xaxis)
+    axes.legend()
+    caption = (
+        "Each point is a network trained anew on so many rows; the last one is that of the report. Where the "
+        "validation curve is still moving at its right end, more rows are what helps."
+    )
+    data = {"rows": rows, "train": train, "validation": validation}
+    return Plot("data_sizes", "Learning curve over the number of rows", figure, data, caption)
+
+
+def spread_table(refits: Refits) -> Table:
+    """Return bias² and variance, and the share of the latter."""
+    parts = zip(refits.names, refits.bias, refits.variance, strict=True)
+    return Table(
+        title="Bias² and variance",
+        header=("", "bias² and noise", "variance", "together", "share of variance"),
+        rows=tuple(
+            (name, number(bias), number(variance), number(bias + variance), percent(variance / (bias + variance)))
+            for name, bias, variance in parts
+        ),
+        caption=(
+            f"Squared errors of {refits.count} networks on the test rows, each trained on a resample of the training "
+            "rows. Variance is what more rows, a smaller network or dropout take away; bias² is what a larger network "
+            "or better columns do. Noise, which nothing takes away, cannot be told from bias²."
+        ),
+    )

@@ -2,32 +2,77 @@
 
 import numpy as np
 
+from schemas.spec import Costs
 from tasks.encoders.base import Array
-from tasks.metrics import Scored, roc_auc
-from tasks.reports import drawing
+from tasks.metrics import Scored
+from tasks.reports import drawing, one_against_rest, reliability, thresholds
 from tasks.reports.confusion import Rates
+from tasks.reports.content import Content, weights
 from tasks.reports.elements import Plot, Section, Table
 from tasks.reports.formatting import number, percent, shorten
+from tasks.reports.thresholds import Counts
 
 _MOST_DRAWN = 30
 _MOST_LISTED = 100
 
 
-def section(test: Scored) -> Section:
+def section(content: Content) -> Section:
     """Return the section on the test rows; of many labels those with the most positives are shown."""
-    weight = np.ones(len(test.truth)) if test.weight is None else test.weight
+    test = content.test
+    weight = weights(test)
     truth, decided = test.truth.astype(bool), test.decided.astype(bool)
     actual = weight @ truth
     rates = Rates.of(actual=actual, decided=weight @ decided, hit=weight @ (truth & decided), total=float(weight.sum()))
     ranked = np.argsort(-truth.sum(axis=0), kind="stable")
+    curves, listed = one_against_rest.plot(test, ranked), np.sort(ranked[:_MOST_LISTED])
     return Section(
-        plots=(_bars(test, rates, ranked[:_MOST_DRAWN]), _wrong(test)),
-        tables=(_labels(test, rates, actual / weight.sum(), np.sort(ranked[:_MOST_LISTED])),),
+        plots=(
+            _bars(test, rates, ranked[:_MOST_DRAWN]),
+            _wrong(test),
+            *([curves] if curves else []),
+            _calibration(test, weight),
+        ),
+        tables=(
+            _labels(test, rates, actual / weight.sum(), listed),
+            _costs(test, content.scored["validation"], content.evaluation.costs or Costs(), listed),
+        ),
+    )
+
+
+def _calibration(test: Scored, weight: Array) -> Plot:
+    labels = len(test.names)
+    return reliability.plot(
+        test.predicted.ravel(), test.truth.ravel(), np.repeat(weight, labels), y="share of ones", counted="labels"
+    )
+
+
+def _costs(test: Scored, validation: Scored, costs: Costs, shown: Array) -> Table:
+    rows = []
+    for at in shown:
+        seen, chosen_on = (
+            Counts.of(each.truth[:, at], each.predicted[:, at], weights(each)) for each in (test, validation)
+        )
+        chosen = thresholds.cheapest(chosen_on, costs)
+        cost = seen.cost(costs)
+        rows.append(
+            (
+                test.names[at],
+                number(chosen),
+                *(number(1000 * float(cost[seen.at(cut)])) for cut in (chosen, thresholds.DEFAULT)),
+            )
+        )
+    return Table(
+        title="Where to cut each label",
+        header=("label", "cheapest on validation", "cost per 1,000 rows", "at 0.5"),
+        rows=tuple(rows),
+        caption=f"A false positive costs {costs.false_positive:g} and a false negative {costs.false_negative:g} "
+        "(evaluation.costs); costs are those of the test rows.",
     )
 
 
 def _labels(test: Scored, rates: Rates, base_rate: Array, shown: Array) -> Table:
     positives = test.truth.sum(axis=0, dtype=np.int64)
+    sampled = one_against_rest.sample(test)
     return Table(
         title="Each label",
         header=("label", "precision", "recall", "specificity", "F1", "ROC AUC", "positives", "base rate"),
@@ -35,15 +80,18 @@ def _labels(test: Scored, rates: Rates, base_rate: Array, shown: Array) -> Table
             (
                 test.names[at],
                 *rates.row(at),
-                number(roc_auc(test.truth[:, at], test.predicted[:, at], test.weight)),
+                number(area),
                 number(int(positives[at])),
                 percent(float(base_rate[at])),
             )
-            for at in shown
+            for at, area in zip(shown, one_against_rest.areas(sampled, shown), strict=True)
         ),
-        caption=f"The {len(shown)} labels with the most positives of {len(test.names):,}."
-        if len(shown) < len(test.names)
-        else "",
+        caption=(
+            f"The {len(shown)} labels with the most positives of {len(test.names):,}."
+            if len(shown) < len(test.names)
+            else ""
+        )
+        + one_against_rest.note(test, sampled).replace(" From", " ROC AUC from"),
     )
 
 
@@ -62,7 +110,13 @@ def _bars(test: Scored, rates: Rates, shown: Array) -> Plot:
     caption = "Labels with the most positives first."
     if len(shown) < len(test.names):
         caption = f"The {len(shown)} labels of {len(test.names):,} with the most positives."
-    return Plot("labels", "Precision, recall and F1", figure, caption)
+    data = {
+        "label": [test.names[at] for at in shown],
+        "precision": rates.precision[shown],
+        "recall": rates.recall[shown],
+        "f1": rates.f1[shown],
+    }
+    return Plot("labels", "Precision, recall and F1", figure, data, caption)
 
 
 def _wrong(test: Scored) -> Plot:
@@ -77,4 +131,5 @@ def _wrong(test: Scored) -> Plot:
     axes.set(xlabel="wrong labels in a row", ylabel="test rows", ylim=(0, wrong.max() * 1.12))
     axes.grid(visible=False, axis="x")
     caption = f"Rows with no wrong label count in the subset accuracy; {len(test.names)} labels in all, cut at 0.5."
-    return Plot("wrong_labels", "Wrong labels per row", figure, caption)
+    data = {"wrong_labels": np.arange(len(wrong)), "rows": wrong}
+    return Plot("wrong_labels", "Wrong labels per row", figure, data, caption)

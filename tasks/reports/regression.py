@@ -9,18 +9,23 @@ from matplotlib.figure import Figure
 from tasks.encoders.base import Array
 from tasks.metrics import Scored
 from tasks.reports import drawing
-from tasks.reports.elements import Plot, Section, Table
+from tasks.reports.content import Content
+from tasks.reports.elements import Data, Plot, Section, Table
 from tasks.reports.formatting import number, shorten
 
 _MOST_DRAWN = 9
 _COLUMNS = 3
 _BINS = 40
 _MANY, _TAIL = 1_000, 0.005
+_PARTS, _FEWEST_IN_PART = 10, 10
 _QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 
-def section(test: Scored) -> Section:
+def section(content: Content) -> Section:
     """Return the section on the test rows; of many outputs the first ones are drawn."""
+    test = content.test
+    points = _points(test)
+    mean = ", and its mean over tenths of the rows" if _has_parts(test.truth) else ""
     note = drawing.points_note(len(test.truth))
     if len(test.names) > _MOST_DRAWN:
         note += f" The first {_MOST_DRAWN} of {len(test.names)} outputs."
@@ -29,23 +34,47 @@ def section(test: Scored) -> Section:
             "predicted",
             "Predicted against true",
             _grid(test, _predicted),
+            points,
             f"Points on the dotted line are predicted exactly.{note}",
         ),
         Plot(
             "residuals",
             "Residuals against predicted",
             _grid(test, _residuals),
-            f"True less predicted. A bend or a funnel says that the network misses something.{note}",
+            points,
+            f"True less predicted{mean}. A bend or a funnel says that the network misses something.{note}",
         ),
         Plot(
             "residual_histogram",
             "Residuals",
             _grid(test, _histogram, width=drawing.FULL),
+            _histograms(test),
             "True less predicted; the dotted line is no error."
             + (" The outermost 1 % of the rows is not drawn." if len(test.truth) >= _MANY else ""),
         ),
     )
     return Section(plots=plots, tables=(_quantiles(test),))
+
+
+def _points(test: Scored) -> Data:
+    rows, outputs = drawing.drawn(len(test.truth)), min(len(test.names), _MOST_DRAWN)
+    return {
+        "output": [name for name in test.names[:outputs] for _ in rows],
+        "true": test.truth[rows, :outputs].T.ravel(),
+        "predicted": test.predicted[rows, :outputs].T.ravel(),
+    }
+
+
+def _histograms(test: Scored) -> Data:
+    shown = [
+        (name, *_bins(test.truth[:, at] - test.predicted[:, at])) for at, name in enumerate(test.names[:_MOST_DRAWN])
+    ]
+    return {
+        "output": [name for name, counts, _ in shown for _ in counts],
+        "from": np.concatenate([edges[:-1] for _, _, edges in shown]),
+        "to": np.concatenate([edges[1:] for _, _, edges in shown]),
+        "rows": np.concatenate([counts for _, counts, _ in shown]),
+    }
 
 
 def _grid(test: Scored, draw: Callable[[Axes, Array, Array], None], *, width: int = drawing.HALF) -> Figure:
@@ -75,18 +104,30 @@ def _predicted(axes: Axes, truth: Array, predicted: Array) -> None:
 def _residuals(axes: Axes, truth: Array, predicted: Array) -> None:
     drawing.scatter(axes, predicted, truth - predicted)
     axes.axhline(0, color=drawing.INK, linewidth=0.8, linestyle=":")
+    if _has_parts(truth):
+        parts = np.array_split(np.argsort(predicted, kind="stable"), _PARTS)
+        at, mean = ([float(values[part].mean()) for part in parts] for values in (predicted, truth - predicted))
+        axes.plot(at, mean, "o-", color=drawing.ORANGE, markersize=4, linewidth=1.4)
     axes.set(xlabel="predicted", ylabel="true less predicted")
 
 
+def _has_parts(truth: Array) -> bool:
+    return len(truth) >= _PARTS * _FEWEST_IN_PART
+
+
 def _histogram(axes: Axes, truth: Array, predicted: Array) -> None:
-    residuals = truth - predicted
-    outermost = _TAIL if len(residuals) >= _MANY else 0
-    limits = np.quantile(residuals, (outermost, 1 - outermost))
-    counts, edges = np.histogram(residuals, bins=min(_BINS, max(8, len(residuals) // 5)), range=limits)
+    counts, edges = _bins(truth - predicted)
     axes.stairs(counts, edges, fill=True, facecolor=(drawing.BLUE, 0.45), edgecolor="none")
     axes.axvline(0, color=drawing.INK, linewidth=0.8, linestyle=":")
     axes.set(xlabel="true less predicted", ylabel="test rows")
     drawing.count_ticks(axes.yaxis)
+
+
+def _bins(residuals: Array) -> tuple[Array, Array]:
+    outermost = _TAIL if len(residuals) >= _MANY else 0
+    low, high = np.quantile(residuals, (outermost, 1 - outermost))
+    counts, edges = np.histogram(residuals, bins=min(_BINS, max(8, len(residuals) // 5)), range=(low, high))
+    return counts, edges
 
 
 def _quantiles(test: Scored) -> Table:

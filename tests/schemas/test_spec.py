@@ -260,3 +260,22 @@ def test_own_code_that_a_spec_names_is_listed():
         evaluation={"metrics": ["own:metric", "accuracy"], "metric": "roc_auc"},
     )
     assert sorted(named.own_code) == ["own:loss", "own:metric", "own:network"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"evaluation": {"refits": 1}}, "refits must be 0, or 2 and more"),
+        ({"evaluation": {"slices": ["a", "a"]}}, "slices must be distinct"),
+        ({"evaluation": {"data_sizes": [1.0]}}, "less than 1"),
+        ({"evaluation": {"costs": {"false_negative": 0}}}, "greater than 0"),
+        ({"evaluation": {"costs": {}}, "problem": "regression"}, "costs belongs to problems binary and multilabel"),
+        (
+            {"evaluation": {"slices": ["x"]}, "columns": {"x": {"kind": "tensor", "shape": [2]}}},
+            "column 'x' holds tensors",
+        ),
+    ],
+)
+def test_evaluation_that_cannot_be_done_is_refused(keys, message):
+    with pytest.raises(ValidationError, match=message):
+        spec(**keys)

@@ -18,7 +18,7 @@ from schemas.stages import IngestResult, Rows, TrainResult, Verdict
 from tasks import metrics
 from tasks.metrics import DEFAULT_METRIC, Scored
 from tasks.profiles import Profiler
-from tasks.reports.report import Content
+from tasks.reports.content import Content
 
 PROBLEMS = ("regression", "multioutput_regression", "binary", "multiclass", "multilabel")
 TRAITS = ("even", "prime", "above four")
@@ -94,6 +94,7 @@ def _content(problem: str, *, names: tuple[str, ...] = (), weighted: bool = Fals
         champion_version="3" if champion else None,
         scored=scored,
         metrics=figures,
+        champion=scored["test"] if champion else None,
         champion_metrics=figures["test"] if champion else None,
         verdict=_verdict(problem, figures["test"], champion=champion),
         history={

@@ -4,18 +4,20 @@ from html.parser import HTMLParser
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 
 from schemas.profile import ColumnProfile
+from tasks import metrics
 from tasks.metrics import Scored
 from tasks.reports import report
 
 FIGURES = {
     "regression": {"predicted", "residuals", "residual_histogram"},
     "multioutput_regression": {"predicted", "residuals", "residual_histogram"},
-    "binary": {"roc", "precision_recall", "calibration", "confusion", "scores"},
-    "multiclass": {"confusion_counts", "confusion_rates"},
-    "multilabel": {"labels", "wrong_labels"},
+    "binary": {"roc", "precision_recall", "calibration", "confusion", "scores", "costs"},
+    "multiclass": {"confusion_counts", "confusion_rates", "roc", "calibration"},
+    "multilabel": {"labels", "wrong_labels", "roc", "calibration"},
 }
 ODD = ('<script>alert("1")</script>', "a\nb\x00\t\u202e $x_1$ \\frac 🍷 #1f2430", "…" + 299 * "y")
 
@@ -61,11 +63,18 @@ def html(folder):
 
 
 def test_every_problem_has_its_plots_on_the_page_and_as_files(problem, folder, html):
-    files = {path.stem for path in (folder / "figures").iterdir()}
+    files = {path.stem for path in (folder / "figures").glob("*.png")}
     assert files == FIGURES[problem] | {"learning_curves"}
     assert Page(html).tags.count("figure") == len(files)
-    for path in (folder / "figures").iterdir():
+    for path in (folder / "figures").glob("*.png"):
         assert matplotlib.image.imread(path)[0, 0].tolist() == [1, 1, 1, 1]
+
+
+def test_every_plot_has_its_data_as_csv(problem, folder):
+    figures = {path.stem: pd.read_csv(path) for path in (folder / "figures").glob("*.csv")}
+    assert figures.keys() == FIGURES[problem] | {"learning_curves"}
+    assert all(len(rows) for rows in figures.values())
+    assert figures["learning_curves"].columns.tolist() == ["epoch", "loss", "validation_loss"]
 
 
 def test_same_content_gives_the_same_bytes(problem, folder, content_of, tmp_path):
@@ -140,7 +149,7 @@ def test_test_rows_of_one_class_give_a_report_without_curves(content_of, tmp_pat
 
 
 def test_many_points_keep_the_page_small(content_of, tmp_path):
-    content = content_of("regression")
+    content = content_of("regression", champion=False)
     truth = np.random.default_rng(0).normal(size=(50_000, 1))
     test = Scored("regression", ("y",), truth, truth + np.random.default_rng(1).normal(size=truth.shape))
     html = written(tmp_path, dataclasses.replace(content, scored={**content.scored, "test": test}))
@@ -149,7 +158,7 @@ def test_many_points_keep_the_page_small(content_of, tmp_path):
 
 
 def test_many_classes_are_cut_to_the_most_frequent(content_of, tmp_path):
-    content = content_of("multiclass")
+    content = content_of("multiclass", champion=False)
     truth = np.repeat(np.arange(150), np.arange(150) // 30 + 1)
     names = tuple(f"class {code}" for code in range(150))
     test = Scored("multiclass", names, truth, np.eye(150)[truth])
@@ -158,3 +167,52 @@ def test_many_classes_are_cut_to_the_most_frequent(content_of, tmp_path):
     assert "The 100 classes with the most test rows of 150" in page.text
     assert "class 39" in page.text
     assert "class 40" not in page.text
+
+
+def by_hand(problem, truth, predicted, content_of, folder):
+    """The tables of a report whose test rows are these: cells by the first cell of their row."""
+    content = content_of(problem, champion=False)
+    test = Scored(problem, content.test.names, truth, predicted)
+    figures = {**content.metrics, "test": metrics.compute(test)}
+    content = dataclasses.replace(content, scored={**content.scored, "test": test}, metrics=figures)
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", written(folder, content), re.DOTALL)
+    cells = [
+        [re.sub(r"<[^>]*>", "", cell).strip() for cell in re.findall(r"<td.*?</td>", row, re.DOTALL)] for row in rows
+    ]
+    return {row[0].replace("\u00a0", " "): row[1:] for row in reversed(cells) if row}
+
+
+def test_formulas_of_the_confusion_matrix_are_as_by_hand(content_of, tmp_path):
+    """R20: 4 true positives, 1 false positive, 2 false negatives and 3 true negatives."""
+    truth = np.array([1, 1, 1, 1, 0, 1, 1, 0, 0, 0])
+    positive = np.array([0.9, 0.8, 0.7, 0.6, 0.95, 0.4, 0.3, 0.2, 0.1, 0.05])
+    shown = by_hand("binary", truth, np.column_stack([1 - positive, positive]), content_of, tmp_path)
+    expected = {"accuracy ↑": 7 / 10, "precision ↑": 4 / 5, "recall ↑": 4 / 6, "specificity ↑": 3 / 4, "f1 ↑": 8 / 11}
+    assert {name: shown[name][2] for name in expected} == {name: f"{value:.4f}" for name, value in expected.items()}
+    assert shown["as it is"] == ["0.5000", "0.8000", "0.6667", "0.7500", "0.7273", "1", "2", "300.0"]
+    matrix = pd.read_csv(tmp_path / "figures" / "confusion.csv")
+    assert matrix.rows.tolist() == [3, 1, 2, 4]
+    np.testing.assert_allclose(matrix.rate, [3 / 4, 1 / 4, 2 / 6, 4 / 6])
+
+
+def test_formulas_of_each_class_are_as_by_hand(content_of, tmp_path):
+    """R20: of class 0, six rows are right, two of its rows are taken for 1 and one of class 1 for it."""
+    truth, decided = np.repeat([0, 0, 1, 1], [6, 2, 1, 11]), np.repeat([0, 1, 0, 1], [6, 2, 1, 11])
+    shown = by_hand("multiclass", truth, np.eye(10)[decided], content_of, tmp_path)
+    assert shown["0"][:4] == [f"{value:.4f}" for value in (6 / 7, 6 / 8, 11 / 12, 12 / 15)]
+
+
+def test_formulas_of_regression_are_as_by_hand(content_of, tmp_path):
+    """R20: errors 1, 1, 2, 0; R² = 1 − 6 / 20."""
+    truth, predicted = np.array([[1.0], [3], [5], [7]]), np.array([[2.0], [2], [3], [7]])
+    shown = by_hand("regression", truth, predicted, content_of, tmp_path)
+    expected = {
+        "mean_absolute_error ↓": "1.0000", "mean_squared_error ↓": "1.500", "root_mean_squared_error ↓": "1.225",
+        "r2 ↑": "0.7000",
+    }  # fmt: skip
+    assert {name: shown[name][2] for name in expected} == expected
+
+
+def test_label_that_begins_as_a_formula_is_none_to_a_spreadsheet(content_of, tmp_path):
+    written(tmp_path, content_of("binary", names=("=1+1", "yes")))
+    assert set(pd.read_csv(tmp_path / "figures" / "scores.csv")["class"]) == {"'=1+1", "yes"}

@@ -1,0 +1,1 @@
+"""What a report tells beside metrics: intervals, slices, importance of columns, worst predictions, refits."""

@@ -1,0 +1,63 @@
+"""What a report tells of."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from schemas.contract import Contract
+from schemas.profile import Profile
+from schemas.spec import Evaluation
+from schemas.stages import IngestResult, TrainResult, Verdict
+from tasks.encoders.base import Array
+from tasks.findings.findings import Findings
+from tasks.findings.network import Network
+from tasks.metrics import Scored
+
+
+@dataclass(frozen=True)
+class Content:
+    """What evaluate has found."""
+
+    name: str
+    """The model's name."""
+    champion_version: str | None
+    """The champion's version in the registry, if there is one."""
+    scored: dict[str, Scored]
+    """Predictions beside the truth, by split."""
+    metrics: dict[str, dict[str, float]]
+    """The challenger's metrics, by split."""
+    champion_metrics: dict[str, float] | None
+    """The champion's metrics on the test rows."""
+    verdict: Verdict
+    """Whether the challenger should replace the champion."""
+    history: dict[str, Any]
+    """What train has published as history.json: loss, validation_loss, best_epoch."""
+    profile: Profile
+    """The columns of the accepted rows."""
+    contract: Contract
+    """What a row must look like."""
+    ingest: IngestResult
+    """How many rows went where."""
+    train: TrainResult
+    """What was trained."""
+    champion: Scored | None = None
+    """The champion's predictions of the test rows."""
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    """How the network is judged."""
+    findings: Findings = field(default_factory=Findings)
+    """Slices, importance and the like."""
+    network: Network = field(default_factory=Network)
+    """What the network is made of."""
+    lineage: tuple[tuple[str, str, str], ...] = ()
+    """What it all came from: a name, a run key or version, a digest."""
+
+    @property
+    def test(self) -> Scored:
+        """The challenger's predictions of the test rows."""
+        return self.scored["test"]
+
+
+def weights(scored: Scored) -> Array:
+    """Return what each row weighs, shape (n,): 1 where there are no weights."""
+    return np.ones(len(scored.truth)) if scored.weight is None else scored.weight

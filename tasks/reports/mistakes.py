@@ -1,0 +1,57 @@
+"""The worst predicted rows, as a table."""
+
+from typing import Any
+
+from schemas.spec import REGRESSION, Problem
+from tasks.findings.mistakes import Mistakes
+from tasks.reports.elements import Table
+from tasks.reports.formatting import UNDEFINED, number, plain, shorten
+
+_MOST_COLUMNS = 12
+_LONGEST = 60
+
+
+def table(mistakes: Mistakes, *, problem: Problem, names: tuple[str, ...]) -> Table:
+    """Return one row a mistake; `names` are those of the outputs."""
+    shown = mistakes.columns[:_MOST_COLUMNS]
+    measure = "error" if problem in REGRESSION else "log loss"
+    several = problem in REGRESSION and len(names) > 1
+    pairs = [f"{kind} {name}" for name in names for kind in ("true", "predicted")] if several else ["true", "predicted"]
+    said = {
+        "regression": "The largest absolute errors first.",
+        "multioutput_regression": "Ranked by the root of the mean squared errors, each over its output's deviation.",
+    }.get(problem, "Those first whose true answer was given the lowest probability.")
+    if len(shown) < len(mistakes.columns):
+        said += f" The {len(shown)} most important of {len(mistakes.columns)} columns."
+    return Table(
+        title="",
+        header=("row", *mistakes.key, *pairs, measure, *shown),
+        rows=tuple(
+            (
+                number(each.row),
+                *(shorten(value, _LONGEST) for value in each.key),
+                *_answers(each.truth, each.predicted),
+                number(each.error),
+                *(_text(value) for value in each.values[:_MOST_COLUMNS]),
+            )
+            for each in mistakes.rows
+        ),
+        caption=f"{said} row is the row's number in the source, from 0.",
+        text_columns=0 if several or problem in REGRESSION else 1 + len(mistakes.key) + 2,
+    )
+
+
+def _answers(truth: str | tuple[float, ...], predicted: str | tuple[float, ...]) -> list[str]:
+    if isinstance(truth, str) or isinstance(predicted, str):
+        return [shorten(str(truth), _LONGEST), shorten(str(predicted), _LONGEST)]
+    return [plain(value) for pair in zip(truth, predicted, strict=True) for value in pair]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return UNDEFINED
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return plain(value)
+    return shorten(", ".join(map(str, value)) if isinstance(value, list) else str(value), _LONGEST)
