@@ -213,10 +213,7 @@ class Engine:
     def loss(self, examples: Examples) -> float:
         """Return the weighted mean loss of examples, without penalties and without dropout."""
         rows = min(len(examples), _EVALUATION_ROWS)
-        sums = [
-            self._loss_sum(*tf.nest.map_structure(lambda values, at=start: _piece(values, at, rows), examples.arrays))
-            for start in range(0, len(examples), rows)
-        ]
+        sums = [self._loss_sum(*_piece(examples, start, rows)) for start in range(0, len(examples), rows)]
         weight = examples.weight if examples.weight.ndim == 1 else examples.weight.mean(axis=1)
         return float(np.sum(sums, dtype=np.float64)) / float(weight.sum(dtype=np.float64))
 
@@ -225,12 +222,17 @@ class Engine:
         return tf.reduce_sum(_weighted(self._loss, target, self._outputs(inputs, training=False), weight))
 
 
-def _piece(values: Array, start: int, rows: int) -> Array:
-    """Return rows from a start on, as many as are wanted: past the end zeros, which weigh nothing."""
-    piece = np.zeros((rows, *values.shape[1:]), values.dtype)
-    piece[: len(values) - start] = values[start : start + rows]
-    let_go(values)
-    return piece
+def _piece(examples: Examples, start: int, rows: int) -> tuple[Any, Array, Array]:
+    """Return as many examples from a start on: past the end come some again, and weigh nothing."""
+
+    def filled(values: Array) -> Array:
+        piece = np.resize(values[start : start + rows], (rows, *values.shape[1:]))
+        let_go(values)
+        return piece
+
+    inputs, target, weight = tf.nest.map_structure(filled, examples.arrays)
+    weight[len(examples) - start :] = 0
+    return inputs, target, weight
 
 
 def _weighted(loss: keras.losses.Loss, target: tf.Tensor, outputs: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
