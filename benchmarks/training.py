@@ -180,7 +180,7 @@ def _engine(
 
 
 def _network(columns: int, **network: Any) -> Any:
-    from schemas.spec import Mlp
+    from schemas.networks import Mlp
     from tasks.encoders.table import NUMBERS, Slot
     from tasks.encoders.target import NumberTarget
     from tasks.networks import mlp

@@ -184,7 +184,7 @@ def predict(
     """Score raw rows with a registered version, by default the champion."""
     _allow(allowed)
     from flows import display
-    from schemas.spec import Source
+    from schemas.data import Source
     from schemas.stages import PredictRequest
     from tasks import predict as stage
     from tasks.registry import Registry

@@ -141,7 +141,7 @@ def _process(runner: WorkPool, _image: str, _binds: list[str]) -> dict[str, Any]
     for key in ("image", "memory", "cpus", "gpu"):
         if getattr(runner, key) is not None:
             raise SpecError(f"work pool {runner.pool!r} is of type process, which knows no {key}: take it out")
-    return {}
+    return {"env": {}}  # the worker's own holds
 
 
 def _docker(runner: WorkPool, image: str, binds: list[str]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from flows.requests import ingest_request, train_request
 from schemas.errors import DataError
-from schemas.spec import Custom, Residual, Spec
+from schemas.networks import Custom, Residual
+from schemas.spec import Spec
 from schemas.stages import EncodeRequest, EncodeResult, IngestRequest, IngestResult, TrainResult
 from tasks import encode, ingest, stage, train
 from tasks.rows import RowReader

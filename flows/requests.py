@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from schemas.contract import Contract
-from schemas.spec import Source, Spec
+from schemas.data import Source
+from schemas.spec import Spec
 from schemas.stages import (
     EncodeResult,
     EvaluateRequest,

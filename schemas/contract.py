@@ -1,8 +1,9 @@
 """The contract: what a row must look like. It is published with the rows and travels in the bundle."""
 
 from schemas.columns import Column
+from schemas.data import REGRESSION, Problem, Target
 from schemas.document import Document
-from schemas.spec import REGRESSION, Problem, Spec, Target
+from schemas.spec import Spec
 
 ROW, WEIGHT, SPLIT, KEY, SLICE = "_row", "_weight", "_split", "_key.", "_slice."
 """Columns of accepted rows beside the source's own: the number of the row in its source, from 0; the sample weight;

@@ -50,7 +50,7 @@ evaluation:
 INTRODUCTION = """\
 # The spec
 
-<!-- Written by `make docs` from schemas/spec.py and schemas/columns.py: change those, not this page. -->
+<!-- Written by `make docs` from the models in schemas/: change those, not this page. -->
 
 One YAML file says all there is to say about a model. A key that is not on this page is an error, as is a key that
 stands twice. `evermodel init DATA --target COLUMN` writes a first spec, `evermodel check SPEC` tries one on its data,

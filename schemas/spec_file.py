@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from schemas.data import expand_environment
 from schemas.document import Document
 from schemas.errors import SpecError
-from schemas.spec import Spec, expand_environment
+from schemas.spec import Spec
 from schemas.yaml_text import Location, parse
 
 _PLAIN = {

@@ -5,9 +5,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from schemas.contract import Contract
+from schemas.data import Fraction, Name, Source, Split
 from schemas.document import Document, digest
+from schemas.evaluation import Evaluation
+from schemas.networks import Mlp, Network
 from schemas.runners import StageName
-from schemas.spec import Evaluation, Fraction, Mlp, Name, Network, Source, Split, Training
+from schemas.training import Training
 
 Values = dict[str, float | None]
 """Metric values by name; null where a metric has no value, such as an AUC over one class."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from schemas import names
 from schemas.document import digest
+from schemas.evaluation import Evaluation
 from schemas.profile import Profile
-from schemas.spec import Evaluation
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, TrainResult
 from tasks import plugins, stage
 from tasks.splits import SPLITS

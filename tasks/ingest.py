@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from schemas.columns import DatetimeColumn
 from schemas.contract import ROW, WEIGHT, Contract
+from schemas.data import REGRESSION, ColumnSplit, HashSplit, TimeSplit
 from schemas.errors import DataError
 from schemas.profile import Profile
-from schemas.spec import REGRESSION, ColumnSplit, HashSplit, TimeSplit
 from schemas.stages import IngestRequest, IngestResult, Rows
 from tasks import plugins, stage
 from tasks.coercion import to_times

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from schemas import fits
-from schemas.spec import Metric
+from schemas.named import Metric
 from tasks import plugins
 from tasks.encoders.base import Array
 from tasks.scored import Scored

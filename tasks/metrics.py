@@ -13,8 +13,9 @@ import numpy as np
 from sklearn import metrics as sk
 
 from schemas import fits, names
+from schemas.data import Problem
 from schemas.errors import SpecError
-from schemas.spec import Metric, Problem
+from schemas.named import Metric
 from tasks import scores
 from tasks.encoders.base import Array
 from tasks.scored import Scored

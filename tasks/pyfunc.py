@@ -10,8 +10,8 @@ import pyarrow as pa
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
+from schemas.data import Source
 from schemas.errors import DataError
-from schemas.spec import Source
 from schemas.stages import Input
 from tasks.bundle import Bundle
 from tasks.predict import predictions

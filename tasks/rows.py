@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from schemas.columns import BooleanColumn, DatetimeColumn, MultiHotColumn, NumericColumn, TensorColumn
 from schemas.contract import KEY, ROW, SLICE, SPLIT, WEIGHT, Contract
+from schemas.data import REGRESSION, Source
 from schemas.errors import DataError
 from schemas.frame import frame_schema
-from schemas.spec import REGRESSION, Source
 from tasks import plugins
 from tasks.coercion import (
     TIMESTAMP,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.spec import Problem
+from schemas.data import Problem
 from tasks.encoders.base import Array
 
 

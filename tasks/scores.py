@@ -15,7 +15,7 @@ import numpy as np
 import sklearn.metrics as sk
 from sklearn.utils._param_validation import InvalidParameterError
 
-from schemas.spec import REGRESSION, Problem
+from schemas.data import REGRESSION, Problem
 from tasks.encoders.base import Array
 from tasks.scored import Scored, sample
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.contract import SPLIT, Contract
+from schemas.data import REGRESSION, ColumnSplit, GroupSplit, HashSplit, Split, TimeSplit
 from schemas.errors import DataError
-from schemas.spec import REGRESSION, ColumnSplit, GroupSplit, HashSplit, Split, TimeSplit
 from tasks.row_keys import UInts, fractions, row_hashes
 from tasks.tables import single_array
 

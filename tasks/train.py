@@ -12,8 +12,9 @@ from schemas import fits
 from schemas.contract import Contract
 from schemas.document import digest
 from schemas.errors import DataError, ResourceError, SpecError
+from schemas.named import Loss
 from schemas.names import is_reference
-from schemas.spec import Custom, Loss
+from schemas.networks import Custom
 from schemas.stages import EncodeResult, IngestResult, TrainRequest, TrainResult
 from tasks import bundle, features, plugins, stage
 from tasks.encoders.table import TableEncoder

@@ -17,7 +17,8 @@ import pytest
 from pyarrow.fs import S3FileSystem
 
 from schemas.contract import Contract
-from schemas.spec import Source, Spec
+from schemas.data import Source
+from schemas.spec import Spec
 from schemas.stages import IngestRequest
 
 _SPEC = {

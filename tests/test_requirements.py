@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from schemas.contract import Contract
-from schemas.spec import Source, Spec
+from schemas.data import Source
+from schemas.spec import Spec
 from schemas.stages import EncodeRequest, EvaluateRequest, IngestRequest, TrainRequest
 from schemas.yaml_text import parse
 from tasks import encode, evaluate, ingest, train

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from docker.types import Mount
 
+from schemas.data import Source, environment_names
 from schemas.runners import Docker, StageName
-from schemas.spec import Source, environment_names
 from schemas.stages import IngestRequest, RegisterRequest, Request, TrainRequest
 from tasks import plugins, workspaces
 from tasks.register import registry_of

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict, Discriminator, ValidationError
 
 from schemas.contract import ROW, Contract
+from schemas.data import REGRESSION
 from schemas.document import Document
 from schemas.errors import DataError
-from schemas.spec import REGRESSION
 from tasks.encoders.base import Array, Floats, refuse_overflow
 from tasks.moments import Moments
 from tasks.tables import single_array

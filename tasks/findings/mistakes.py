@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.contract import KEY, ROW, Contract
-from schemas.spec import REGRESSION
+from schemas.data import REGRESSION
 from tasks.encoders.base import Array
 from tasks.findings.selection import rows_at
 from tasks.metrics import Scored

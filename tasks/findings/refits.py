@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from schemas.data import REGRESSION
 from schemas.errors import SpecError
-from schemas.spec import REGRESSION
 from schemas.stages import EncodeResult, EvaluateRequest, TrainRequest
 from tasks import evaluation, stage
 from tasks.bundle import Bundle

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.spec import Metric
+from schemas.named import Metric
 from tasks import metrics
 from tasks.encoders.base import Array
 from tasks.metrics import Scored

@@ -8,8 +8,8 @@ from functools import cache
 
 import pyarrow as pa
 
+from schemas.data import Source
 from schemas.errors import DataError
-from schemas.spec import Source
 from tasks.coercion import to_text
 from tasks.inference.observed import Observed
 from tasks.sources.files import File, list_files

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import BooleanColumn
+from schemas.data import Problem
 from schemas.errors import DataError
-from schemas.spec import Problem
 from tasks.coercion import to_booleans, to_label_lists, to_numbers
 from tasks.inference.guesses import percent, shown
 from tasks.inference.observed import Observed

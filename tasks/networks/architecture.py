@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from schemas.spec import Custom, Mlp, Network, Residual
+from schemas.networks import Custom, Mlp, Network, Residual
 from tasks.encoders.base import Array
 from tasks.encoders.table import Slot
 from tasks.networks import custom, mlp, residual, wide_and_deep

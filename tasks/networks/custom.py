@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from schemas.errors import SpecError
-from schemas.spec import Custom
+from schemas.networks import Custom
 from tasks import plugins
 from tasks.encoders.base import Array
 from tasks.encoders.table import NUMBERS, Slot

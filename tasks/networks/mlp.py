@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from schemas.spec import Mlp, WideAndDeep
+from schemas.networks import Mlp, WideAndDeep
 from tasks.encoders.table import Slot
 from tasks.networks import parts
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from schemas.spec import Mlp, Residual, WideAndDeep
+from schemas.networks import Mlp, Residual, WideAndDeep
 from tasks.encoders.table import Slot
 from tasks.encoders.target import LabelsTarget, LabelTarget, NumberTarget
 from tasks.training import catalogue

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from schemas.spec import Residual
+from schemas.networks import Residual
 from tasks.encoders.table import Slot
 from tasks.networks import parts
 

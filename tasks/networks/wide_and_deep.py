@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from schemas.spec import WideAndDeep
+from schemas.networks import WideAndDeep
 from tasks.encoders.table import Slot
 from tasks.networks import mlp, parts
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from sklearn import metrics as sk
 
-from schemas.spec import Costs
+from schemas.evaluation import Costs
 from tasks.encoders.base import Array
 from tasks.metrics import Scored
 from tasks.reports import confusion, drawing, reliability, thresholds

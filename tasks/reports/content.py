@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from schemas.contract import Contract
+from schemas.evaluation import Evaluation
 from schemas.profile import Profile
-from schemas.spec import Evaluation
 from schemas.stages import IngestResult, TrainResult, Verdict
 from tasks.encoders.base import Array
 from tasks.findings.findings import Findings

@@ -23,8 +23,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from schemas.data import REGRESSION
 from schemas.document import Document
-from schemas.spec import REGRESSION, Evaluation
+from schemas.evaluation import Evaluation
 from tasks import metrics
 from tasks.encoders.base import Array
 from tasks.findings.network import Network, larger, smaller

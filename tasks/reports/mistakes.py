@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from schemas.spec import REGRESSION, Problem
+from schemas.data import REGRESSION, Problem
 from tasks.findings.mistakes import Mistakes
 from tasks.reports.elements import Table
 from tasks.reports.formatting import UNDEFINED, number, plain, shorten

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from schemas.spec import Costs
+from schemas.evaluation import Costs
 from tasks.encoders.base import Array
 from tasks.metrics import Scored
 from tasks.reports import drawing, one_against_rest, reliability, thresholds

@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from schemas.spec import Problem
+from schemas.data import Problem
 from tasks import metrics
 from tasks.findings import resampling
 from tasks.findings.rejects import Rejects

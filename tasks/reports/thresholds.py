@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.spec import Costs
+from schemas.evaluation import Costs
 from tasks.encoders.base import Array
 from tasks.reports import drawing
 from tasks.reports.confusion import Rates

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.ipc as pa_ipc
 import pyarrow.parquet as pq
 
+from schemas.data import Source
 from schemas.errors import DataError
-from schemas.spec import Source
 from tasks.sources.batch import MAXIMUM_BYTES, MAXIMUM_CELLS, Batch
 from tasks.sources.files import File
 from tasks.tables import single_array

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from schemas.data import Source
 from schemas.errors import DataError
-from schemas.spec import Source
 from tasks.sources.batch import BLOCK_BYTES, Batch, Malformed
 from tasks.sources.files import File
 from tasks.sources.text import utf8_stream

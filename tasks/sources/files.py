@@ -14,9 +14,9 @@ from typing import Any, Literal
 import pyarrow as pa
 from fsspec import AbstractFileSystem
 
+from schemas.data import Source
 from schemas.document import digest
 from schemas.errors import DataError, ResourceError, SpecError
-from schemas.spec import Source
 from tasks.sources.text import TextCheck
 from tasks.stores import open_url
 

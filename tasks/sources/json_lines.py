@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
+from schemas.data import Source
 from schemas.errors import DataError
-from schemas.spec import Source
 from tasks.sources.batch import BLOCK_BYTES, EXACT, MAXIMUM_BYTES, Batch, Malformed
 from tasks.sources.files import File
 from tasks.sources.text import utf8_stream

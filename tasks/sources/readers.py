@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from schemas.spec import Source
+from schemas.data import Source
 from tasks.sources.batch import Batch, Reader
 from tasks.sources.columnar import ArrowReader, ParquetReader
 from tasks.sources.csv_files import CsvReader

@@ -8,8 +8,8 @@ import keras
 
 from schemas import fits, names
 from schemas.errors import SpecError
+from schemas.named import Named
 from schemas.names import Kind
-from schemas.spec import Named
 from tasks.training.custom import OwnLoss
 
 _ROW_BY_ROW = {"Dice": {"axis": -1}, "Tversky": {"axis": -1}}

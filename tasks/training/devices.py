@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from schemas.errors import ResourceError
-from schemas.spec import Gpus, Training
+from schemas.training import Gpus, Training
 from tasks.training import noise
 
 _UNKNOWN_GPU_BYTES = 4 << 30

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from schemas.document import Document
-from schemas.spec import Training
+from schemas.training import Training
 from tasks.training.checkpoints import Checkpoints, Progress
 from tasks.training.engine import Engine, no_number
 from tasks.training.feed import Examples

@@ -10,8 +10,8 @@ import keras
 from keras.src.utils.naming import to_snake_case
 
 from schemas import names
+from schemas.data import Problem
 from schemas.names import Entry, Kind
-from schemas.spec import Problem
 from tasks import metrics, scores
 from tasks.scored import sample
 

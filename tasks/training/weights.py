@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import SpecError
-from schemas.spec import EffectiveNumber, Training
+from schemas.training import EffectiveNumber, Training
 from tasks.encoders.base import Array, Floats
 from tasks.encoders.target import FittedTarget, LabelsTarget, LabelTarget, NumberTarget
 

@@ -14,8 +14,9 @@ from flows import retrain
 from schemas.errors import DataError, ResourceError
 from schemas.run import RunResult
 from schemas.runners import STAGES
-from schemas.spec import EarlyStopping, Spec
+from schemas.spec import Spec
 from schemas.spec_file import read_spec
+from schemas.training import EarlyStopping
 from tasks.examples import write_example
 from tasks.registry import Registry
 

@@ -9,9 +9,10 @@ import pytest
 from flows import retrain
 from flows.requests import ingest_request
 from flows.runners import docker
+from schemas.data import Source
 from schemas.errors import SpecError
 from schemas.runners import STAGES, Docker
-from schemas.spec import Source, Spec
+from schemas.spec import Spec
 from schemas.stages import EncodeRequest, EncodeResult, IngestResult, PredictRequest
 from tasks import encode, ingest, predict, stage
 from tasks.registry import Registry

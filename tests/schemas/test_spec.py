@@ -6,8 +6,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from schemas.columns import BooleanColumn, NumericColumn
+from schemas.data import Problem
 from schemas.document import Document
-from schemas.spec import Problem, Spec
+from schemas.spec import Spec
 
 
 def spec(**keys) -> Spec:

@@ -7,9 +7,9 @@ import pytest
 
 from schemas import spec_docs
 from schemas.columns import NumericColumn
-from schemas.spec import Training
 from schemas.spec_docs import EXAMPLE, PAGE, main, spec_page
 from schemas.spec_schema import editor_schema
+from schemas.training import Training
 from schemas.yaml_text import parse
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from schemas.contract import Contract
+from schemas.data import Source
 from schemas.errors import ResourceError
-from schemas.spec import Source
 from schemas.spec_file import read_spec
 from schemas.stages import EncodeRequest, IngestRequest, Input, TrainRequest
 from tasks import bundle, encode, ingest, train

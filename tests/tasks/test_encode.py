@@ -12,9 +12,9 @@ import pytest
 from sklearn.datasets import load_wine
 
 from schemas.contract import Contract
+from schemas.data import ColumnSplit, Source
 from schemas.document import digest
 from schemas.errors import DataError, ResourceError
-from schemas.spec import ColumnSplit, Source
 from schemas.stages import EncodeRequest, EncodeResult, IngestRequest, IngestResult, Input
 from tasks import encode, ingest
 from tasks.encoders.table import TableEncoder

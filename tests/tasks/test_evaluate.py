@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from flows import requests
-from schemas.spec import Evaluation, Spec
+from schemas.evaluation import Evaluation
+from schemas.spec import Spec
 from schemas.stages import EncodeRequest, EvaluateRequest, EvaluateResult, Input
 from tasks import bundle, encode, evaluate, evaluation, ingest, train
 from tasks.findings import refits

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.contract import Contract
+from schemas.data import Source
 from schemas.errors import DataError, SpecError
-from schemas.spec import Source
 from schemas.spec_file import read_spec
 from schemas.stages import IngestRequest
 from tasks import ingest

@@ -8,8 +8,9 @@ import pytest
 import sklearn.metrics as sk
 
 from schemas import fits, names
+from schemas.data import Problem
 from schemas.errors import SpecError
-from schemas.spec import Metric, Problem
+from schemas.named import Metric
 from tasks import metrics
 from tasks.scored import Scored, sample
 

@@ -12,8 +12,10 @@ import pytest
 from sklearn.datasets import load_diabetes, load_digits
 
 from schemas.contract import Contract
+from schemas.data import Source
 from schemas.errors import ResourceError, SpecError
-from schemas.spec import Evaluation, Source, Spec
+from schemas.evaluation import Evaluation
+from schemas.spec import Spec
 from schemas.stages import EncodeRequest, EvaluateRequest, IngestRequest, TrainRequest, TrainResult
 from tasks import encode, evaluate, ingest, train
 from tasks.bundle import Bundle

@@ -9,9 +9,11 @@ import pytest
 from sklearn.datasets import load_wine
 
 from schemas.contract import Contract
+from schemas.data import HashSplit, Source
 from schemas.errors import DataError, ResourceError, SpecError
-from schemas.spec import HashSplit, Mlp, Source, Training
+from schemas.networks import Mlp
 from schemas.stages import EncodeRequest, IngestRequest, Input, PredictRequest, PredictResult, TrainRequest
+from schemas.training import Training
 from tasks import bundle, encode, ingest, predict, train
 from tasks.tables import read_table
 

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from schemas.contract import Contract
+from schemas.data import Source
 from schemas.errors import DataError
-from schemas.spec import Source
 from tasks.rows import RowReader
 from tasks.sources.files import list_files
 

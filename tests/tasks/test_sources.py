@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from schemas.data import Source
 from schemas.errors import DataError, SpecError
 from schemas.profile import Profile
-from schemas.spec import Source
 from tasks.sources import columnar, csv_files, json_lines
 from tasks.sources.files import fingerprint, list_files
 from tasks.sources.readers import open_file

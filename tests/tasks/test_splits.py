@@ -6,8 +6,8 @@ import pytest
 
 from schemas.columns import NumericColumn
 from schemas.contract import Contract
+from schemas.data import ColumnSplit, GroupSplit, HashSplit, Target, TimeSplit
 from schemas.errors import DataError
-from schemas.spec import ColumnSplit, GroupSplit, HashSplit, Target, TimeSplit
 from tasks.row_keys import mix
 from tasks.splits import NOWHERE, RareLabels, Splitter, labels_of
 

@@ -16,8 +16,9 @@ import tensorflow as tf
 from sklearn.datasets import load_breast_cancer, load_iris
 
 from schemas.contract import Contract
+from schemas.data import Source
 from schemas.errors import DataError, ResourceError, SpecError, TrainingError
-from schemas.spec import Source, Spec
+from schemas.spec import Spec
 from schemas.spec_file import read_spec
 from schemas.stages import EncodeRequest, IngestRequest, TrainRequest, TrainResult
 from tasks import encode, evaluation, features, ingest, metrics, train

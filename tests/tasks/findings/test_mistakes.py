@@ -6,7 +6,7 @@ import pytest
 
 from schemas.columns import DatetimeColumn, NumericColumn, TensorColumn
 from schemas.contract import Contract
-from schemas.spec import Target
+from schemas.data import Target
 from tasks.findings import mistakes
 from tasks.findings.selection import rows_at
 from tasks.metrics import Scored

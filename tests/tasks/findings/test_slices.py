@@ -8,8 +8,8 @@ import pytest
 
 from schemas.columns import BooleanColumn, DatetimeColumn, NumericColumn, OneHotColumn, TensorColumn
 from schemas.contract import Contract
+from schemas.data import Target
 from schemas.errors import SpecError
-from schemas.spec import Target
 from tasks.findings import slices
 from tasks.findings.resampling import measure
 from tasks.metrics import Scored

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from schemas.spec import Mlp, Residual, WideAndDeep
+from schemas.networks import Mlp, Residual, WideAndDeep
 from tasks.encoders.table import Slot
 from tasks.encoders.target import LabelTarget, NumberTarget
 from tasks.networks import architecture

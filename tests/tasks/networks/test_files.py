@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import ResourceError
-from schemas.spec import Mlp
+from schemas.networks import Mlp
 from tasks.encoders.table import Slot
 from tasks.encoders.target import NumberTarget
 from tasks.networks import files, mlp

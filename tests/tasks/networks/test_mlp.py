@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import SpecError
-from schemas.spec import Mlp
+from schemas.networks import Mlp
 from tasks.encoders.table import Slot
 from tasks.encoders.target import LabelsTarget, LabelTarget, NumberTarget
 from tasks.networks import mlp

@@ -9,7 +9,8 @@ import pytest
 
 from schemas import names
 from schemas.errors import ResourceError
-from schemas.spec import Loss, Mlp, Named
+from schemas.named import Loss, Named
+from schemas.networks import Mlp
 from tasks.encoders.table import Slot
 from tasks.encoders.target import LabelTarget
 from tasks.networks import files, mlp

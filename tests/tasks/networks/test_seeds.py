@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 
-from schemas.spec import Mlp
+from schemas.networks import Mlp
 from tasks.encoders.table import Slot
 from tasks.encoders.target import NumberTarget
 from tasks.networks import mlp, seeds

@@ -12,8 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 from schemas.columns import NumericColumn
 from schemas.contract import Contract
+from schemas.data import REGRESSION, Target
 from schemas.profile import Profile
-from schemas.spec import REGRESSION, Target
 from schemas.stages import IngestResult, Rows, TrainResult, Verdict
 from tasks import metrics
 from tasks.metrics import DEFAULT_METRIC, Scored

@@ -4,7 +4,7 @@ from sklearn.datasets import load_digits, make_friedman1
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeRegressor
 
-from schemas.spec import Evaluation
+from schemas.evaluation import Evaluation
 from tasks import metrics
 from tasks.findings.network import Network
 from tasks.findings.refits import Size

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from schemas.spec import Costs
+from schemas.evaluation import Costs
 from tasks.reports.thresholds import Counts, cheapest
 
 TRUTH = np.array([0, 0, 1, 0, 1, 1])

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from schemas.spec import Mlp, Named
+from schemas.named import Named
+from schemas.networks import Mlp
 from tasks.encoders.table import NUMBERS, Slot
 from tasks.encoders.target import LabelsTarget, LabelTarget, NumberTarget
 from tasks.networks import mlp

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from schemas.errors import SpecError
-from schemas.spec import Named
+from schemas.named import Named
 from tasks.training import catalogue
 
 LOSSES = {

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from schemas.errors import ResourceError
-from schemas.spec import Gpus, Named, Training
+from schemas.named import Named
+from schemas.training import Gpus, Training
 from tasks.training import devices
 
 RNG = np.random.default_rng(5)
@@ -45,14 +46,14 @@ def test_mixed_precision_learns_and_leaves_a_float32_network(engine, examples, p
 MIRRORED = """
 import itertools, json, pathlib, sys
 import keras, numpy as np, tensorflow as tf
-from schemas.spec import Mlp
+from schemas.networks import Mlp
 from tasks.encoders.table import NUMBERS, Slot
 from tasks.encoders.target import NumberTarget
 from tasks.networks import files, mlp
 from tasks.training import devices, loop
 from tasks.training.engine import Engine
 from tasks.training.feed import Examples
-from schemas.spec import Training
+from schemas.training import Training
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from schemas.errors import SpecError
-from schemas.spec import Named
+from schemas.named import Named
 from tasks.encoders.target import LabelsTarget, LabelTarget
 from tasks.training import feed
 from tasks.training.engine import Engine

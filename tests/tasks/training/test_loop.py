@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from schemas.errors import TrainingError
-from schemas.spec import EarlyStopping, Named, Training
+from schemas.named import Named
+from schemas.training import EarlyStopping, Training
 from tasks.training import checkpoints
 from tasks.training.engine import Engine
 from tasks.training.loop import fit

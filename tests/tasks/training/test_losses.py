@@ -6,7 +6,8 @@ import pytest
 
 from schemas import fits, names
 from schemas.errors import SpecError
-from schemas.spec import Mlp, Named
+from schemas.named import Named
+from schemas.networks import Mlp
 from tasks.encoders.table import Slot
 from tasks.encoders.target import LabelsTarget, LabelTarget, NumberTarget
 from tasks.networks import mlp

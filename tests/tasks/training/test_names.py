@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from schemas import fits, names
-from schemas.spec import Mlp
+from schemas.networks import Mlp
 from tasks.encoders.table import Slot
 from tasks.encoders.target import NumberTarget
 from tasks.networks import mlp

@@ -5,7 +5,7 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from schemas.errors import SpecError
-from schemas.spec import Training
+from schemas.training import Training
 from tasks.encoders.target import LabelsTarget, LabelTarget, NumberTarget
 from tasks.training import weights
 from tasks.training.weights import row_weights

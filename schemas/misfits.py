@@ -1,0 +1,147 @@
+"""Parts of a spec that are right by themselves and do not fit together."""
+
+from typing import TYPE_CHECKING
+
+from schemas import fits, names
+from schemas.data import REGRESSION
+from schemas.named import Loss
+
+if TYPE_CHECKING:
+    from schemas.spec import Spec
+
+
+class MisfitError(ValueError):
+    """Two parts of a spec that do not fit together; `at` are the keys that lead to the one to change."""
+
+    def __init__(self, message: str, *at: str) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+def refuse(spec: "Spec") -> None:
+    """Raise MisfitError for parts of a spec that contradict each other or have no meaning for its problem."""
+    _refuse_target_as_feature(spec)
+    _refuse_wrong_target(spec)
+    _refuse_wrong_weights(spec)
+    _refuse_what_does_not_fit(spec)
+    _refuse_wrong_evaluation(spec)
+
+
+def _refuse_target_as_feature(spec: "Spec") -> None:
+    for name in (*spec.target.names, spec.data.weight):
+        if name in spec.columns:
+            raise MisfitError(
+                f"{name!r} is the target or the weight: take it out of columns, or it leaks", "columns", name
+            )
+    for name in (*spec.columns, *spec.target.names):
+        if name.startswith(("_row", "_weight", "_split", "_key.", "_slice.")):
+            raise MisfitError(
+                f"column name {name!r} is reserved: rename the column",
+                *(("columns", name) if name in spec.columns else ("target",)),
+            )
+
+
+def _refuse_wrong_target(spec: "Spec") -> None:
+    target, several = spec.target, len(spec.target.columns)
+    wanted = {
+        "regression": ("column", not several),
+        "binary": ("column", not several),
+        "multioutput_regression": ("columns, two or more", several > 1),
+        "multiclass": ("column, or columns for one-hot classes", several != 1),
+        "multilabel": ("columns of 0 and 1, or column with lists of labels", several != 1),
+    }
+    form, fits = wanted[spec.problem]
+    if not fits:
+        raise MisfitError(f"problem {spec.problem} wants target.{form}", "target")
+    if target.positive is not None and spec.problem != "binary":
+        raise MisfitError(f"target.positive belongs to problem binary, not {spec.problem}", "target", "positive")
+    if target.classes is not None and (spec.problem in REGRESSION or several):
+        raise MisfitError("target.classes belongs to a target column of labels", "target", "classes")
+    if target.classes is not None and spec.problem == "binary" and len(target.classes) != 2:
+        raise MisfitError(f"problem binary wants two target.classes, got {len(target.classes)}", "target", "classes")
+    if spec.network.output_activation is not None and spec.problem not in REGRESSION:
+        raise MisfitError(
+            f"network.output_activation is fixed by problem {spec.problem}: take it out", "network", "output_activation"
+        )
+    if spec.network.output_activation not in (None, "linear") and target.scale != "none":
+        raise MisfitError(
+            "network.output_activation bounds the target in its own units: set target.scale to none",
+            "network",
+            "output_activation",
+        )
+
+
+def _refuse_wrong_weights(spec: "Spec") -> None:
+    training, target = spec.training, spec.target
+    if training.class_weight is not None and spec.problem in REGRESSION:
+        remedy = "training.output_weight" if spec.problem == "multioutput_regression" else "data.weight"
+        raise MisfitError(
+            f"training.class_weight has no meaning for problem {spec.problem}: use {remedy}", "training", "class_weight"
+        )
+    if isinstance(training.class_weight, dict):
+        _refuse_unknown_names("class_weight", training.class_weight, target.columns or target.classes, "label")
+    if training.output_weight is not None:
+        if spec.problem != "multioutput_regression":
+            raise MisfitError(
+                f"training.output_weight belongs to problem multioutput_regression, not {spec.problem}",
+                "training",
+                "output_weight",
+            )
+        _refuse_unknown_names("output_weight", training.output_weight, target.columns, "target")
+    by_output = training.output_weight or (training.class_weight if spec.problem == "multilabel" else None)
+    if by_output and training.loss and _compares_whole_rows(training.loss):
+        raise MisfitError(
+            f"loss {training.loss.name} compares whole rows, so that an output has no loss of its own to weigh: take "
+            "the weights out or another loss",
+            *("training", "loss"),
+        )
+
+
+def _compares_whole_rows(loss: Loss) -> bool:
+    return not names.is_reference(loss.name) and fits.looks_at_all_outputs(names.find(loss.name, "loss").name)
+
+
+def _refuse_unknown_names(key: str, weights: dict[str, float], known: tuple[str, ...] | None, what: str) -> None:
+    """Refuse weights for what does not exist, as far as the spec says what does, and weights that leave nothing."""
+    for name in weights if known else ():
+        if name not in (known or ()):
+            raise MisfitError(
+                f"training.{key}: no {what} {name!r}; there are {', '.join(known or ())}", "training", key, name
+            )
+    if known and not any(weights.get(name, 1.0) for name in known):
+        raise MisfitError(f"training.{key} is 0 for every {what}: nothing would count", "training", key)
+
+
+def _refuse_what_does_not_fit(spec: "Spec") -> None:
+    """Refuse a loss or metric that has no meaning for the problem."""
+    target, loss = spec.target, spec.training.loss
+    said = fits.said_by(
+        spec.problem,
+        outputs=len(target.columns) or len(target.classes or ()) or None,
+        output_activation=spec.network.output_activation,
+        own_units=target.scale == "none",
+    )
+    if loss is not None and not names.is_reference(loss.name):
+        try:
+            fits.refuse_loss(loss.name, said)
+        except ValueError as error:
+            raise MisfitError(f"training.loss: {error}", "training", "loss") from error
+    for metric in spec.evaluation.wanted:
+        key = "metric" if metric is spec.evaluation.metric else "metrics"
+        try:
+            if not names.is_reference(metric.name):
+                _, entry = fits.metric(metric.name.partition("[")[0], metric.arguments, said)
+                if key == "metric" and entry.lower_is_better is None:
+                    raise ValueError(f"{entry.name} is neither better lower nor higher: it decides nothing")
+        except ValueError as error:
+            raise MisfitError(f"evaluation.{key}: {error}", "evaluation", key) from error
+
+
+def _refuse_wrong_evaluation(spec: "Spec") -> None:
+    for name in spec.evaluation.slices or ():
+        if name in spec.columns and spec.columns[name].kind == "tensor":
+            raise MisfitError(f"column {name!r} holds tensors: rows cannot be told apart by it", "evaluation", "slices")
+    if spec.evaluation.costs is not None and spec.problem not in {"binary", "multilabel"}:
+        raise MisfitError(
+            f"evaluation.costs belongs to problems binary and multilabel, not {spec.problem}", "evaluation", "costs"
+        )

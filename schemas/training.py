@@ -1,0 +1,110 @@
+"""The part of a spec about training: how the network learns, and what each row counts."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from schemas.document import Document, or_text
+from schemas.named import Loss, Optimizer, _named
+
+
+def _or_its_name(schema: dict[str, Any]) -> None:
+    or_text(schema)
+    schema["anyOf"][0]["const"] = "effective_number"
+
+
+class EffectiveNumber(Document):
+    """Weighs a class of n rows by (1 - beta) / (1 - beta^n), scaled to a mean of 1 over the classes.
+
+    That lies between no weights (beta 0) and balanced (beta towards 1): many rows of one class say less and less that
+    is new (Cui et al., 2019).
+    """
+
+    model_config = ConfigDict(json_schema_extra=_or_its_name)
+
+    name: Literal["effective_number"]
+    """effective_number; that text alone takes the default."""
+    beta: float = Field(default=0.999, ge=0, lt=1)
+    """About 1 - 1/N, where N is the number of rows from which on more of a class tell nothing new."""
+
+
+def _class_weight_form(value: Any) -> str:
+    if isinstance(value, EffectiveNumber) or value == "effective_number":
+        return "effective_number"
+    if isinstance(value, dict):
+        return "effective_number" if isinstance(value.get("name"), str) else "by_label"
+    return "word"
+
+
+def _known_word(value: Any) -> Any:
+    if value != "balanced":
+        raise ValueError("balanced, effective_number or a mapping of label to weight is wanted")
+    return value
+
+
+def _any_of(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = schema.pop("oneOf")
+
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ClassWeight = Annotated[
+    Annotated[Literal["balanced"], BeforeValidator(_known_word), Tag("word")]
+    | Annotated[EffectiveNumber, BeforeValidator(_named), Tag("effective_number")]
+    | Annotated[dict[str, Weight], Tag("by_label")],
+    Discriminator(_class_weight_form),
+    Field(json_schema_extra=_any_of),
+]
+
+
+class EarlyStopping(Document):
+    """Stops when the validation loss no longer falls, and goes back to the best epoch's weights."""
+
+    patience: int = Field(default=20, ge=1)
+    """How many epochs without a better validation loss are borne."""
+    min_delta: float = Field(default=0.0, ge=0)
+    """How much lower a validation loss must be to count as better."""
+    weighted: bool = True
+    """Whether validation rows count by their class and sample weights, as training rows do; otherwise all the same."""
+
+
+class Gpus(Document):
+    """Several GPUs of one machine: each has a copy of the network and takes its share of every batch."""
+
+    gpus: int = Field(ge=1)
+    """How many."""
+
+
+class Training(Document):
+    """How the network learns."""
+
+    epochs: int = Field(default=200, ge=1)
+    """How often the training rows are gone through, at most."""
+    batch_size: int = Field(default=64, ge=1)
+    """Rows per update of the weights."""
+    optimizer: Optimizer = Field(default_factory=lambda: Optimizer(name="adam"))
+    """The Keras optimiser, with its arguments."""
+    loss: Loss | None = None
+    """The loss, with its arguments; by default the one that belongs to the problem."""
+    save_format: Literal["keras", "h5"] = "keras"
+    """How the network is saved, with its optimiser's state: Keras's own format, or HDF5 for older programs."""
+    early_stopping: EarlyStopping | None = Field(default_factory=EarlyStopping)
+    """When to stop; null trains for all epochs and keeps the best one's weights."""
+    class_weight: ClassWeight | None = None
+    """balanced: a class counts as much as any other, however rare in the training split. effective_number: less so.
+    Or a weight by label, 1 for those not named. Multilabel: each label's positives against its negatives; a number
+    weighs that label's positives. The rows' own weights (`data.weight`) multiply with it."""
+    output_weight: dict[str, Weight] | None = None
+    """Multi-output regression: how much each target's loss counts, by its column; 1 for those not named."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the first weights, of the order of rows and of dropout."""
+    device: Literal["auto", "cpu", "gpu"] | Gpus = "auto"
+    """Where it learns: auto is a GPU if there is one, else the CPU. gpu, or {gpus: 2} for two, insists on it: the run
+    fails without."""
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    """In what numbers products are computed; weights, and the saved network, are float32. auto is float32 but on a GPU
+    that is fast at another."""
+    xla: Literal["auto"] | bool = "auto"
+    """Whether steps are compiled by XLA; auto compiles where training is long enough to gain by it."""
+    memory_mb: int | None = Field(default=None, ge=1)
+    """How much memory the encoded rows may take, in MiB; larger ones are streamed from disk, with the same outcome. By
+    default a quarter of the machine's or, on a GPU, half of the card's."""
