@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.context import TaskRunContext
 from prefect.states import Cancelled
 
-from flows import runners
+from flows import artifacts, runners
 from flows.requests import evaluate_request, ingest_request, register_request, train_request
 from schemas.errors import ResourceError, StoppedError
 from schemas.run import ModelVersion, RunResult, RunRows, StageRun
@@ -103,7 +103,7 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False,
     known |= {"champion": chain.champion(evaluate_request(spec, **known, encode=encode, champion=None))}
     evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known, encode=encode))
     register = chain.run(RegisterResult, register_request(spec, **known, evaluate=evaluated))
-    return RunResult(
+    result = RunResult(
         run_key=register.run_key,
         stages=chain.stages,
         rows=RunRows.of(ingest.rows),
@@ -115,6 +115,8 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False,
         ),
         report=str(place(evaluated.path) / "report.html"),
     )
+    artifacts.publish(result, ingest, evaluated, chain.registry)
+    return result
 
 
 class _Chain:
@@ -122,7 +124,7 @@ class _Chain:
 
     def __init__(self, spec: Spec, workspace: str, *, force: bool) -> None:
         self._spec, self._workspace, self._force = spec, place(workspace), force
-        self._registry = Registry(workspace=workspace)
+        self.registry = Registry(workspace=workspace)
         self.stages: dict[str, StageRun] = {}
 
     def run(self, kind: type[R], request: Request) -> R:
@@ -150,5 +152,5 @@ class _Chain:
 
     def champion(self, request: EvaluateRequest) -> tuple[str, Input] | None:
         """Return the version that the trained bundle must beat, and its bundle."""
-        version = self._registry.incumbent(request.name, evaluate.question(request))
-        return (version.version, self._registry.bundle(version)) if version else None
+        version = self.registry.incumbent(request.name, evaluate.question(request))
+        return (version.version, self.registry.bundle(version)) if version else None

@@ -69,3 +69,8 @@ class RunResult(Document):
     """The version that was made."""
     report: str
     """Path of the report."""
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether every stage's output stood there already."""
+        return all(stage.cached for stage in self.stages.values())

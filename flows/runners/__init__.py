@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from prefect.logging.handlers import APILogHandler
 
+from flows import artifacts
 from schemas.runners import Docker, Inline, StageName, WorkPool
 from schemas.stages import Request
 
@@ -18,15 +19,18 @@ def run(stage: StageName, request: Request, runner: Inline | Docker | WorkPool, 
     for what went wrong around it; StoppedError when the run was cancelled.
     """
     module = importlib.import_module(f"flows.runners.{runner.kind}")
-    with _logged_to_prefect():
+    with _logged_to_prefect(), artifacts.progress(model):
         module.run(stage, request, runner, model=model)
 
 
 @contextlib.contextmanager
 def _logged_to_prefect() -> Iterator[None]:
     logger, handler = logging.getLogger("evermodel"), APILogHandler()
+    level = logger.level
     logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     try:
         yield
     finally:
+        logger.setLevel(level)
         logger.removeHandler(handler)
