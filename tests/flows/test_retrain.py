@@ -12,6 +12,7 @@ import flows
 import flows.retrain
 from flows import retrain
 from schemas.errors import DataError, ResourceError
+from schemas.named import Metric
 from schemas.run import RunResult
 from schemas.runners import STAGES
 from schemas.spec import Spec
@@ -131,7 +132,7 @@ def test_a_worse_model_is_registered_but_not_promoted(first: RunResult, spec: Sp
 def test_an_equal_model_is_compared_with_the_champion_and_not_promoted(
     first: RunResult, spec: Spec, tmp_path: Path
 ) -> None:
-    result = retrain(changed(spec, "evaluation", metric="accuracy"), workspace=str(tmp_path / "ws"))
+    result = retrain(changed(spec, "evaluation", metric=Metric(name="accuracy")), workspace=str(tmp_path / "ws"))
     assert (result.model.version, result.model.promoted) == ("2", False)
     assert result.champion_metrics == result.metrics["test"]
     assert "against the champion's" in result.model.reason
