@@ -77,7 +77,7 @@ def test_schema_is_json(evermodel: Evermodel) -> None:
 def test_doctor_finds_what_is_installed_and_says_what_to_do(evermodel: Evermodel) -> None:
     said = evermodel("doctor").stdout
     assert re.search(r"^ok\s+keras: \d", said, re.MULTILINE)
-    assert re.search(r"^(ok|-)\s+GPU: ", said, re.MULTILINE)
+    assert re.search(r"^(ok|-)\s+GPU driver: ", said, re.MULTILINE)
 
 
 def test_check_prints_the_plan_and_runs_nothing(evermodel: Evermodel, tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ def test_18_folder_is_a_data_set_without_its_hidden_files(tmp_path, ingest_reque
     assert ingested(ingest_request(tmp_path / "data"))[0].rows.accepted == 120
 
 
-@pytest.mark.parametrize("url", ["nothing://a.csv", "s3://bucket/a.csv"])
+@pytest.mark.parametrize("url", ["nothing://a.csv", "gs://bucket/a.csv"])
 def test_unknown_protocol_is_an_error_of_the_spec(ingest_request, url):
     with pytest.raises(SpecError, match=f"data.path {url} cannot be opened"):
         ingest.run(ingest_request(url))

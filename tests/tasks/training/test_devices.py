@@ -72,7 +72,7 @@ for shape, names in itertools.product(json.loads(sys.argv[1]), devices_of):
         adam = keras.optimizers.Adam(0.01)
         engine = Engine(network, keras.losses.MeanSquaredError(), adam, given, batch_size=8, seed=0)
         history = loop.fit(engine, given, Training(epochs=3))
-    network.compile(optimizer=adam, loss="mean_squared_error")
+    network.compile(optimizer=adam, loss=keras.losses.MeanSquaredError())
     files.save(network, pathlib.Path(sys.argv[2]))
     saved = keras.models.load_model(sys.argv[2])
     assert (saved(given.inputs).numpy() == network(given.inputs).numpy()).all()

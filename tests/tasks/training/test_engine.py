@@ -217,9 +217,9 @@ def test_network_that_xla_cannot_compile_goes_on_without(engine, examples, caplo
         return values + tf.stop_gradient(tf.ensure_shape(tf.numpy_function(np.float32, [0.0], tf.float32), []))
 
     caplog.set_level(logging.INFO, "evermodel")
-    monkeypatch.setitem(keras.src.activations.ALL_OBJECTS_DICT, "foreign", foreign)
+    monkeypatch.setitem(keras.src.activations.ALL_OBJECTS_DICT, "mish", foreign)
     given = examples(NUMBERS, NUMBERS[:, :1])
-    asked = {"hidden": (4,), "activation": "foreign"}
+    asked = {"hidden": (4,), "activation": "mish"}
     unasked, plain = engine(given, xla="auto", epochs=10**5, **asked), engine(given, **asked)
     assert unasked.train(1) == plain.train(1)
     assert not unasked.xla
