@@ -11,7 +11,7 @@ from schemas.named import Named
 from schemas.networks import Mlp
 from tasks.encoders.table import NUMBERS, Slot
 from tasks.encoders.target import LabelsTarget, LabelTarget, NumberTarget
-from tasks.networks import mlp
+from tasks.networks import mlp, seeds
 from tasks.training import catalogue
 from tasks.training.engine import Engine
 from tasks.training.feed import Examples
@@ -64,7 +64,8 @@ def engine():
     ) -> Engine:
         keras.utils.clear_session()
         keras.utils.set_random_seed(seed % 2**32)
-        built = mlp.build(Mlp(**{"hidden": ()} | network), _slots(given.inputs), target)
+        with seeds.drawn_from(seed):
+            built = mlp.build(Mlp(**{"hidden": ()} | network), _slots(given.inputs), target)
         losses, optimizers = catalogue.loss(Named(name=loss)), catalogue.optimizer(optimizer)
         how = {"policy": policy, "xla": xla, "epochs": epochs, "budget_bytes": budget_bytes}
         return Engine(built, losses, optimizers, given, batch_size=batch_size, seed=seed, **how)
