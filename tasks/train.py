@@ -1,10 +1,11 @@
 """Train: a network on encoded rows, with the best epoch's weights, packed into a bundle."""
 
+import functools
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 VERSION = 3
 
 log = logging.getLogger("evermodel")
+
+R = TypeVar("R")
 
 _DEFAULT_LOSS = {
     "regression": "mean_squared_error",
@@ -88,7 +91,8 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
         place = Path(disk) if _size_bytes(encoded, encoder) > budget else None
         examples = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss), disk=place)
         _refuse_unweighable(examples[0], loss)
-        network, history = _trained(request, encoder, loss, examples, names=names, kept=kept)
+        fitted = functools.partial(_fitted, request, encoder, loss, examples, names=names, kept=kept)
+        network, history = _with_less_memory(fitted, request.training.batch_size, names[0])
     (out / "history.json").write_text(history.to_json())
     bundle.write(
         out / "bundle",
@@ -107,30 +111,21 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     }
 
 
-def _trained(
-    request: TrainRequest,
-    encoder: TableEncoder,
-    loss: "keras.losses.Loss",
-    examples: tuple["Examples", "Examples"],
-    *,
-    names: tuple[str, ...],
-    kept: "Checkpoints",
-) -> tuple["keras.Model", "History"]:
-    """Return the trained network, compiled, and its history: at half the batch if memory does not hold a whole one."""
+def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
+    """Return what `fitted` gives for a `batch_size` and `warnings`: for half the size if memory ends."""
     import tensorflow as tf
 
-    size = request.training.batch_size
     try:
-        return _fitted(request, encoder, loss, examples, names=names, kept=kept, batch_size=size, warnings=())
+        return fitted(batch_size=size, warnings=())
     except tf.errors.ResourceExhaustedError:
         half = max(1, size // 2)
-        warning = f"{names[0]}: no memory for training.batch_size {size}; trained with {half}"
+        warning = f"{device}: no memory for training.batch_size {size}; trained with {half}"
     log.warning("train: %s", warning)  # outside of `except`, whose traceback holds what the first try has taken
     try:
-        return _fitted(request, encoder, loss, examples, names=names, kept=kept, batch_size=half, warnings=(warning,))
+        return fitted(batch_size=half, warnings=(warning,))
     except tf.errors.ResourceExhaustedError as error:
         raise ResourceError(
-            f"{names[0]}: no memory for training.batch_size {size}, nor for {half}; lower it or network.hidden, "
+            f"{device}: no memory for training.batch_size {size}, nor for {half}; lower it or network.hidden, "
             "or set training.device to another one"
         ) from error
 
@@ -146,6 +141,7 @@ def _fitted(
     batch_size: int,
     warnings: Sequence[str],
 ) -> tuple["keras.Model", "History"]:
+    """Return the network trained in batches of a size, compiled, and its history, which holds the warnings."""
     import keras
     import tensorflow as tf
 
@@ -205,7 +201,8 @@ def fit(
         tempfile.TemporaryDirectory() as scratch,
         checkpoints.kept(Path(scratch) / "checkpoints" / run_key(request)) as kept,
     ):
-        return _trained(request, encoder, loss, (train, validation), names=names, kept=kept)
+        fitted = functools.partial(_fitted, request, encoder, loss, (train, validation), names=names, kept=kept)
+        return _with_less_memory(fitted, request.training.batch_size, names[0])
 
 
 def examples(
