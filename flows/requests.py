@@ -21,6 +21,8 @@ from schemas.stages import (
 Champion = tuple[str, Input] | None
 """The version that a challenger must beat, and its bundle."""
 
+_NOT_OF_THE_VERSION: dict[str, Any] = {"columns": True, "data": {"path"}, "retraining": True}
+
 
 def ingest_request(spec: Spec, *, workspace: str, verify: bool = False) -> IngestRequest:
     """Return what ingest is asked to do."""
@@ -90,7 +92,7 @@ def register_request(
         train=train.as_input,
         evaluate=evaluate.as_input,
         champion_version=champion[0] if champion else None,
-        parameters=dict(_flat(spec.model_dump(mode="json", exclude={"columns": True, "data": {"path"}}))),
+        parameters=dict(_flat(spec.model_dump(mode="json", exclude=_NOT_OF_THE_VERSION))),
     )
 
 

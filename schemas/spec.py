@@ -10,6 +10,7 @@ from schemas.data import Data, HashSplit, Name, Problem, Split, Target
 from schemas.document import Document
 from schemas.evaluation import Evaluation
 from schemas.networks import Custom, Mlp, Network
+from schemas.retraining import Retraining
 from schemas.runners import Docker, Inline, Runners, StageName, WorkPool
 from schemas.training import Gpus, Training
 
@@ -37,6 +38,8 @@ class Spec(Document):
     """How it is judged."""
     runner: Runners = Field(default_factory=Runners)
     """Where the stages run."""
+    retraining: Retraining = Field(default_factory=Retraining)
+    """How its runs get on with each other."""
 
     def runner_of(self, stage: StageName) -> Inline | Docker | WorkPool:
         """Return where a stage runs; train in a container gets the GPUs that it is to learn on."""
