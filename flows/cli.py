@@ -136,6 +136,8 @@ def run(
         result = retrain(parsed, workspace=workspace, force=force, verify=verify)
     if as_json:
         typer.echo(result.to_json(), nl=False)
+    elif result.status == "skipped":
+        typer.echo(result.model.reason)
     else:
         display.summary(result)
 

@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.context import TaskRunContext
 from prefect.states import Cancelled
 
-from flows import artifacts, runners
+from flows import artifacts, outcomes, overlap, runners
 from flows.requests import evaluate_request, ingest_request, register_request, train_request
 from schemas.errors import ResourceError, StoppedError
 from schemas.run import ModelVersion, RunResult, RunRows, StageRun
@@ -91,9 +91,19 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False,
     """Retrain a model: what a stage has published already for the same spec and data is used again.
 
     Raises the stage's own EvermodelError when one fails. With `force` every stage runs anew; with `verify` the data is
-    read even if size and times of its files say that it is the same.
+    read even if size and times of its files say that it is the same. While another run of the model goes on, this one
+    does what `spec.retraining.overlap` says.
     """
     secret_files.load()
+    work = [spec.model_dump(mode="json"), force, verify]
+    with overlap.turn(spec, workspace=workspace, work=work) as not_now:
+        if not_now:
+            return outcomes.ended(RunResult.skipped(spec.name, not_now))
+        return outcomes.ended(_retrained(spec, workspace, force=force, verify=verify))
+
+
+def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunResult:
+    """Run the stages, one after the other."""
     plugins.source_digests(spec.own_code)  # refuses what the operator does not allow before any data is read
     chain = _Chain(spec, workspace, force=force)
     ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace, verify=verify))

@@ -53,8 +53,8 @@ class RunResult(Document):
 
     run_key: str
     """Digest of what the whole run depends on."""
-    status: Literal["completed"] = "completed"
-    """A run that fails ends with an error and has no result."""
+    status: Literal["completed", "skipped"] = "completed"
+    """A run that fails ends with an error and has no result. One that is skipped has neither stages nor a version."""
     stages: dict[str, StageRun]
     """The stages in their order."""
     rows: RunRows
@@ -74,3 +74,16 @@ class RunResult(Document):
     def nothing_new(self) -> bool:
         """Whether every stage's output stood there already."""
         return all(stage.cached for stage in self.stages.values())
+
+    @classmethod
+    def skipped(cls, name: str, reason: str) -> "RunResult":
+        """Return what comes of a run of this model that did nothing, for this reason."""
+        return cls(
+            run_key="",
+            status="skipped",
+            stages={},
+            rows=RunRows(read=0, accepted=0, rejected=0),
+            metrics={},
+            model=ModelVersion(name=name, version="", promoted=False, reason=reason),
+            report="",
+        )

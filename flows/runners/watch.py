@@ -14,13 +14,12 @@ from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL
 
 from schemas.errors import ResourceError, StoppedError
-from schemas.runners import StageName
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 
 
 @contextlib.contextmanager
-def watched(stage: StageName, *, timeout_s: float | None, stop: Callable[[], None]) -> Iterator[None]:
+def watched(stage: str, *, timeout_s: float | None, stop: Callable[[], None]) -> Iterator[None]:
     """Call `stop`, from another thread, when the body takes too long or the flow run around it is cancelled.
 
     Raises ResourceError after a time-out and StoppedError after a cancellation, whatever the body ended with.
