@@ -29,8 +29,8 @@ demo: setup ## take a small real data set from raw file to registered model, in 
 test: setup ## run every test
 	.venv/bin/pytest -n 2 --dist loadfile
 
-test-fast: setup ## run the tests that need neither minutes nor Docker
-	.venv/bin/pytest -n 2 --dist loadfile -m "not slow and not docker"
+test-fast: setup ## run the tests that need neither minutes nor Docker nor a browser
+	.venv/bin/pytest -n 2 --dist loadfile -m "not slow and not docker and not browser"
 
 check: setup ## check format, rules, types, import layers and generated pages
 	.venv/bin/ruff format --check .

@@ -21,6 +21,8 @@ from schemas.data import Source
 from schemas.spec import Spec
 from schemas.stages import IngestRequest
 
+_CHECKOUT = Path(__file__).parents[1]
+
 _SPEC = {
     "name": "test",
     "problem": "binary",
@@ -73,10 +75,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
     import docker
     from flows import images
 
-    checkout = Path(__file__).parents[1]
     with (tmp_path_factory.getbasetemp().parent / "engine.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        started = subprocess.run([checkout / ".ci" / "engine"], capture_output=True, text=True, check=False)
+        started = subprocess.run([_CHECKOUT / ".ci" / "engine"], capture_output=True, text=True, check=False)
         if started.returncode and not os.environ.get("CI"):
             pytest.skip(f"no Docker engine: {started.stderr.strip()}")
         assert started.returncode == 0, started.stderr
@@ -84,7 +85,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
         if not _are_current(client, images):
             environment = {**os.environ, images.BASE: started.stdout.strip()}
             command = [sys.executable, "-m", "flows.cli", "images", "build", "--network", "host"]
-            built = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+            built = subprocess.run(command, cwd=_CHECKOUT, env=environment, capture_output=True, text=True, check=False)
             assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
     return client
 
@@ -97,6 +98,30 @@ def _are_current(client: Any, images: Any) -> bool:
     except ImageNotFound:
         return False
     return all(image.labels.get(images.SOURCES) == images.sources() for image in found)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> tuple[str, str]:
+    """The paths of Chromium and of its driver; installed, where they can be, when they are missing."""
+    found = subprocess.run([_CHECKOUT / ".ci" / "browser"], capture_output=True, text=True, check=False)
+    if found.returncode and not os.environ.get("CI"):
+        pytest.skip(f"no browser: {found.stderr.strip()}")
+    assert found.returncode == 0, found.stderr
+    browser, driver = found.stdout.split()
+    return browser, driver
+
+
+@pytest.fixture
+def browser(chromium: tuple[str, str]) -> Iterator[Any]:
+    """A headless Chromium with an empty profile, driven by Selenium (`selenium.webdriver.Chrome`)."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location, driver = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
+        options.add_argument(argument)
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as browser:
+        yield browser
 
 
 def _written(rows: pd.DataFrame | bytes, path: Path) -> Path:
