@@ -22,6 +22,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import PrefectException
 
+from schemas.promotion import Check
 from schemas.run import RunResult
 from schemas.stages import EvaluateResult, IngestResult, Verdict
 from tasks.findings import rejects as rejections
@@ -36,6 +37,7 @@ _SECONDS_BETWEEN_UPDATES = 2.0
 _MOST_PLOTS_BYTES = 600_000
 _MOST_SIGNS = 300
 _MOST_METRICS = 50
+_MOST_CHECKS = 50
 _FIRST_PLOTS = ("learning_curves", "confusion", "roc", "precision_recall")
 
 
@@ -123,9 +125,16 @@ def rejects(ingest: IngestResult) -> str:
 
 
 def verdict(found: Verdict) -> str:
-    """Return Markdown with the verdict and its numbers."""
+    """Return Markdown with the verdict, its numbers, and what had to be proven."""
     rows = [["challenger", number(found.challenger)], ["champion", number(found.champion)]]
-    return f"{_text(found.reason)}\n\n{_table(['', found.metric], rows)}"
+    said = f"{_text(found.reason)}\n\n{_table(['', found.metric], rows)}"
+    checks = [_check(each) for each in found.checks[:_MOST_CHECKS]]
+    return f"{said}\n\n{_table(['check', 'passed', 'found', 'limit', ''], checks)}" if checks else said
+
+
+def _check(found: Check) -> list[str]:
+    passed = "yes" if found.passed else "**no**"
+    return [_text(found.name), passed, number(found.value), number(found.wanted), _text(found.sentence)]
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -36,6 +36,7 @@ images = typer.Typer(help="The images that stages run in.", no_args_is_help=True
 app.add_typer(images, name="images")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+By = Annotated[str | None, typer.Option(help="Who decides; by default the user of the operating system.")]
 Runner = Annotated[str | None, typer.Option(help="Where every stage runs, whatever the spec says: inline or docker.")]
 Allowed = Annotated[
     list[str] | None,
@@ -227,21 +228,27 @@ def promote(
     name: Name,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="The version's number.")],
     reason: Annotated[str, typer.Option(help="Why; it is recorded with the version.")] = "promoted by hand",
+    by: By = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
-    """Make a version the champion."""
+    """Make a version the champion, whatever the gate said; who, when and why is recorded."""
     from tasks.registry import Registry
 
-    promoted = Registry(workspace=workspace).promote(name, version, reason=reason)
+    promoted = Registry(workspace=workspace).promote(name, version, reason=reason, by=by)
     typer.echo(f"{name} version {promoted.version} is the champion")
 
 
 @app.command()
-def rollback(name: Name, workspace: Workspace = DEFAULT_WORKSPACE) -> None:
-    """Make the champion before the present one the champion again."""
+def rollback(
+    name: Name,
+    reason: Annotated[str | None, typer.Option(help="Why; it is recorded with both versions.")] = None,
+    by: By = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Make the champion before the present one the champion again; once more goes back one step further."""
     from tasks.registry import Registry
 
-    previous = Registry(workspace=workspace).rollback(name)
+    previous = Registry(workspace=workspace).rollback(name, reason=reason, by=by)
     typer.echo(f"{name} version {previous.version} is the champion again")
 
 

@@ -69,6 +69,7 @@ def evaluate_request(
         champion=bundle,
         champion_version=version,
         evaluation=spec.evaluation,
+        promotion=spec.promotion,
         encode=encode.as_input if trains else None,
         network=spec.network if trains else None,
         training=spec.training if trains else None,
@@ -92,6 +93,8 @@ def register_request(
         train=train.as_input,
         evaluate=evaluate.as_input,
         champion_version=champion[0] if champion else None,
+        promote=spec.promotion.promote,
+        smoke=spec.promotion.smoke,
         parameters=dict(_flat(spec.model_dump(mode="json", exclude=_NOT_OF_THE_VERSION))),
     )
 

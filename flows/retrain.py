@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.context import TaskRunContext
 from prefect.states import Cancelled
 
-from flows import artifacts, outcomes, overlap, runners
+from flows import approval, artifacts, outcomes, overlap, runners
 from flows.requests import evaluate_request, ingest_request, register_request, train_request
 from schemas.errors import ResourceError, StoppedError
 from schemas.run import ModelVersion, RunResult, RunRows, StageRun
@@ -105,14 +105,20 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False,
 def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunResult:
     """Run the stages, one after the other."""
     plugins.source_digests(spec.own_code)  # refuses what the operator does not allow before any data is read
-    chain = _Chain(spec, workspace, force=force)
+    chain = _Chain(spec, workspace, force=force and not approval.was_asked())
     ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace, verify=verify))
     encode = chain.run(EncodeResult, EncodeRequest(workspace=workspace, ingest=ingest.as_input))
     train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode))
     known: Any = {"workspace": workspace, "ingest": ingest, "train": train}
     known |= {"champion": chain.champion(evaluate_request(spec, **known, encode=encode, champion=None))}
     evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known, encode=encode))
-    register = chain.run(RegisterResult, register_request(spec, **known, evaluate=evaluated))
+    registered = chain.run(RegisterResult, register_request(spec, **known, evaluate=evaluated))
+    register = approval.settled(
+        registered,
+        chain.registry,
+        timeout_hours=spec.promotion.timeout_hours,
+        shown=artifacts.verdict(evaluated.verdict),
+    )
     result = RunResult(
         run_key=register.run_key,
         stages=chain.stages,

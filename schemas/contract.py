@@ -28,7 +28,7 @@ class Contract(Document):
     split_time: bool = False
     """Whether the split's column is a time."""
     slices: tuple[str, ...] = ()
-    """Columns that only the report's slices need."""
+    """Columns that only slices need."""
     nulls: tuple[str, ...] = ("",)
     """Texts that mean a missing value."""
     model: str | None = None
@@ -47,7 +47,7 @@ class Contract(Document):
             weight=spec.data.weight,
             split=split,
             split_time=spec.split.by == "time",
-            slices=tuple(name for name in spec.evaluation.slices or () if name not in taken),
+            slices=tuple(name for name in dict.fromkeys(_sliced(spec)) if name not in taken),
             nulls=spec.data.nulls,
             model=spec.data.model,
         )
@@ -61,3 +61,9 @@ class Contract(Document):
     def target_is_number(self) -> bool:
         """Whether the target's columns hold numbers: measured ones, or 0 and 1."""
         return self.problem in REGRESSION or bool(self.target.columns)
+
+
+def _sliced(spec: Spec) -> tuple[str, ...]:
+    """Return the columns that the test rows are taken apart by, for the report or for promotion."""
+    guarded = spec.promotion.slices.columns if spec.promotion.slices else ()
+    return (*(spec.evaluation.slices or ()), *guarded)

@@ -25,6 +25,7 @@ def refuse(spec: "Spec") -> None:
     _refuse_wrong_weights(spec)
     _refuse_what_does_not_fit(spec)
     _refuse_wrong_evaluation(spec)
+    _refuse_wrong_promotion(spec)
 
 
 def _refuse_target_as_feature(spec: "Spec") -> None:
@@ -138,10 +139,35 @@ def _refuse_what_does_not_fit(spec: "Spec") -> None:
 
 
 def _refuse_wrong_evaluation(spec: "Spec") -> None:
-    for name in spec.evaluation.slices or ():
-        if name in spec.columns and spec.columns[name].kind == "tensor":
-            raise MisfitError(f"column {name!r} holds tensors: rows cannot be told apart by it", "evaluation", "slices")
+    _refuse_tensors("evaluation", spec.evaluation.slices or (), spec)
     if spec.evaluation.costs is not None and spec.problem not in {"binary", "multilabel"}:
         raise MisfitError(
             f"evaluation.costs belongs to problems binary and multilabel, not {spec.problem}", "evaluation", "costs"
         )
+
+
+def _refuse_tensors(part: str, slices: tuple[str, ...], spec: "Spec") -> None:
+    for name in slices:
+        if name in spec.columns and spec.columns[name].kind == "tensor":
+            raise MisfitError(f"column {name!r} holds tensors: rows cannot be told apart by it", part, "slices")
+
+
+def _refuse_wrong_promotion(spec: "Spec") -> None:
+    """Refuse guards by metrics that are not computed, before a training is spent on them."""
+    if spec.promotion.slices:
+        _refuse_tensors("promotion", spec.promotion.slices.columns, spec)
+    said = fits.said_by(spec.problem, outputs=len(spec.target.columns) or len(spec.target.classes or ()) or None)
+    wanted = {metric.name for metric in spec.evaluation.wanted}
+    for name in spec.promotion.guards:
+        plain = name.partition("[")[0].partition("(")[0]
+        if plain in wanted or any(each.partition(":")[2] == plain for each in wanted):
+            continue
+        try:
+            library, entry = fits.metric(plain, {}, said)
+        except ValueError as error:
+            raise MisfitError(f"promotion.guards: {error}", "promotion", "guards", name) from error
+        if library != "figure" and not {entry.name, entry.snake} & wanted:
+            raise MisfitError(
+                f"promotion.guards: {name} is not computed of every run: name it in evaluation.metrics too",
+                *("promotion", "guards", name),
+            )

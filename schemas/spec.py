@@ -10,6 +10,7 @@ from schemas.data import Data, HashSplit, Name, Problem, Split, Target
 from schemas.document import Document
 from schemas.evaluation import Evaluation
 from schemas.networks import Custom, Mlp, Network
+from schemas.promotion import Promotion
 from schemas.retraining import Retraining
 from schemas.runners import Docker, Inline, Runners, StageName, WorkPool
 from schemas.training import Gpus, Training
@@ -36,6 +37,8 @@ class Spec(Document):
     """How it learns."""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     """How it is judged."""
+    promotion: Promotion = Field(default_factory=Promotion)
+    """What a new version has to prove before predictions use it."""
     runner: Runners = Field(default_factory=Runners)
     """Where the stages run."""
     retraining: Retraining = Field(default_factory=Retraining)

@@ -9,6 +9,7 @@ from schemas.data import Fraction, Name, Source, Split
 from schemas.document import Document, digest
 from schemas.evaluation import Evaluation
 from schemas.networks import Mlp, Network
+from schemas.promotion import OUTSIDE_VERDICT, Check, Promotion
 from schemas.runners import StageName
 from schemas.training import Training
 
@@ -176,6 +177,7 @@ class EvaluateRequest(Request):
         "train": {"path"},
         "encode": {"path"},
         "champion": {"path"},
+        "promotion": OUTSIDE_VERDICT,
     }
 
     name: Name
@@ -196,13 +198,15 @@ class EvaluateRequest(Request):
     """The champion's version in the registry."""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     """How the network is judged."""
+    promotion: Promotion = Field(default_factory=Promotion)
+    """What a challenger has to prove."""
 
 
 class Verdict(Document):
     """Whether the challenger should replace the champion."""
 
     better: bool
-    """Whether it should: there is no champion, or the challenger wins on the same test rows."""
+    """Whether it should: it passes every check, and has no champion to beat or beats it on the same test rows."""
     reason: str
     """Why, in one sentence with the numbers."""
     metric: str
@@ -211,10 +215,12 @@ class Verdict(Document):
     """The challenger's value on the test rows."""
     champion: float | None = None
     """The champion's value on the same rows."""
+    checks: tuple[Check, ...] = ()
+    """What the challenger had to prove, each with its numbers."""
 
 
 class EvaluateResult(Result):
-    """Publishes metrics.json, verdict.json, report.html and figures/."""
+    """Publishes metrics.json, verdict.json, predictions.json, report.html and figures/."""
 
     metrics: Metrics
     """The challenger's metrics on each split."""
@@ -248,6 +254,10 @@ class RegisterRequest(Request):
     """The version that the evaluation compared with."""
     parameters: dict[str, Any] = {}
     """What is logged as the run's parameters: the spec, flattened."""
+    promote: Literal["auto", "approve", "never"] = "auto"
+    """Who has the last word on a challenger that passed."""
+    smoke: int = 20
+    """Test rows that the registered model has to predict as in evaluation; 0 for no such test."""
     tracking_uri: str | None = None
     """The MLflow server or store; by default MLFLOW_TRACKING_URI, else SQLite and files in the workspace."""
 
@@ -261,8 +271,12 @@ class RegisterResult(Result):
     """The new version."""
     promoted: bool
     """Whether the alias `champion` points to it."""
+    waits: bool = False
+    """Whether it passed every check and a person has the last word."""
     reason: str
     """Why, in one sentence with the numbers."""
+    checks: tuple[Check, ...] = ()
+    """What was looked at when the version was there: that it loads and predicts as it was evaluated."""
 
 
 REQUESTS: dict[StageName, type[Request]] = {

@@ -139,6 +139,12 @@ class Bundle:
         self.contract = Contract.load(self._directory / "contract.json")
         self.encoder = TableEncoder.load(self._directory / "encoder.json")
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what it predicts: columns of numbers, classes or labels."""
+        target = self.encoder.target
+        return target.names if target.kind == "numbers" else target.classes
+
     @functools.cached_property
     def network(self) -> "keras.Model":
         """The network, loaded at first use, to predict."""

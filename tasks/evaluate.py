@@ -14,7 +14,7 @@ from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, TrainR
 from tasks import plugins, stage
 from tasks.splits import SPLITS
 
-VERSION = 2
+VERSION = 3
 
 
 def run_key(request: EvaluateRequest) -> str:
@@ -44,6 +44,7 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     from tasks.bundle import Bundle
     from tasks.findings import findings
     from tasks.findings.network import Network
+    from tasks.promotion import gate, smoke
     from tasks.reports import report
     from tasks.reports.content import Content
 
@@ -53,16 +54,16 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     scored = {str(split): evaluation.score(bundle, ingested, split) for split in SPLITS}
     measured = {split: metrics.compute(each, request.evaluation.wanted) for split, each in scored.items()}
     metric = metrics.deciding(request.evaluation.metric, bundle.contract.problem, measured["test"])
-    champion, why_not = evaluation.champion(request, bundle, ingested)
-    champion_measured = None if champion is None else metrics.compute(champion, request.evaluation.wanted)
-    verdict = evaluation.verdict(metric, measured["test"], champion_measured, why_not=why_not)
+    evidence = gate.evidence(request, bundle, ingested, scored["test"], measured["test"], metric=metric)
+    champion, champion_measured = evidence.champion, evidence.champion_measured
+    verdict = gate.verdict(evidence)
     content = Content(
         name=request.name,
         champion_version=request.champion_version,
         scored=scored,
         metrics=measured,
-        champion=champion,
-        champion_metrics=champion_measured,
+        champion=champion.scored if champion else None,
+        champion_metrics=dict(champion_measured) if champion_measured else None,
         verdict=verdict,
         history=json.loads((trained / "history.json").read_text()),
         profile=Profile.load(ingested / "profile.json"),
@@ -81,6 +82,7 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     }
     (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
     (out / "verdict.json").write_text(verdict.to_json())
+    smoke.note(out, scored["test"])
     return {**figures, "verdict": verdict}
 
 

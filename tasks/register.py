@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.contract import Contract
 from schemas.errors import ResourceError
+from schemas.promotion import Check
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, RegisterRequest, RegisterResult, TrainResult
-from tasks import bundle, evaluate, registry, stage
-from tasks.registry import CHALLENGER, CHAMPION, Registry, Version
+from tasks import bundle, decisions, evaluate, stage, tags
+from tasks.promotion import smoke
+from tasks.registry import Registry, Version
 from tasks.scratch import remove
 from tasks.workspaces import MANIFEST, place
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("evermodel.register")
 
-VERSION = 1
+VERSION = 2
 
 _REQUIREMENTS = ("mlflow", "fsspec", "numpy", "pandas", "pandera", "pyarrow", "pydantic", "pyyaml", "scikit-learn")
 
@@ -41,11 +43,11 @@ def registry_of(request: RegisterRequest) -> Registry:
 def stands(request: RegisterRequest) -> bool:
     """Say whether the version that this request makes is in the registry."""
     key = run_key(request)
-    return any(each.tags.get(registry.RUN_KEY) == key for each in registry_of(request).versions(request.name))
+    return any(each.tags.get(tags.RUN_KEY) == key for each in registry_of(request).versions(request.name))
 
 
 def run(request: RegisterRequest) -> RegisterResult:
-    """Make a version, point `challenger` to it, and `champion` too if the evaluation says that it is better.
+    """Make a version, point `challenger` to it, and `champion` too if it passed every check and nobody has to be asked.
 
     A version that a killed run had made already is found by its run key and finished. Raises ResourceError when the
     registry does not answer.
@@ -63,43 +65,93 @@ def _make(request: RegisterRequest, out: Path) -> Mapping[str, Any]:
     _, evaluation = stage.opened(EvaluateResult, request.evaluate)
     with store.locked(request.name):
         version = _version(request, store) or _new_version(request, store, out)
-    store.client.set_registered_model_alias(request.name, CHALLENGER, version.version)
-    promoted, reason = _promotion(request, store, version, evaluation)
-    if promoted:
-        store.promote(request.name, version.version, reason=reason)
-    else:
-        store.client.set_model_version_tag(request.name, version.version, registry.REASON, reason)
-    figures = {"name": request.name, "version": version.version, "promoted": promoted, "reason": reason}
-    (out / "version.json").write_text(json.dumps(figures, indent=2) + "\n")
-    log.info("register: %s version %s, %s", request.name, version.version, reason)
+    store.client.set_registered_model_alias(request.name, tags.CHALLENGER, version.version)
+    outcome = _outcome(request, store, version, evaluation, out)
+    figures = {"name": request.name, "version": version.version, **outcome}
+    shown = {**figures, "checks": [check.model_dump() for check in outcome["checks"]]}
+    (out / "version.json").write_text(json.dumps(shown, indent=2) + "\n")
+    log.info("register: %s version %s, %s", request.name, version.version, outcome["reason"])
     return figures
 
 
-def _promotion(
-    request: RegisterRequest, store: Registry, version: Version, evaluation: EvaluateResult
-) -> tuple[bool, str]:
-    """Say whether the version becomes champion: it is better than that which is champion now."""
-    champion = next((each for each in store.versions(request.name) if CHAMPION in each.aliases), None)
-    if champion is not None and champion.version == version.version:
-        return True, evaluation.verdict.reason
+def _outcome(
+    request: RegisterRequest, store: Registry, version: Version, evaluation: EvaluateResult, out: Path
+) -> dict[str, Any]:
+    """Promote the version, or not; return promoted, waits, reason and the checks that were made here."""
+    if tags.CHAMPION in version.aliases:  # a killed run had promoted it, or a person did
+        why = version.tags.get(tags.REASON, evaluation.verdict.reason)
+        if not decisions.of(version):
+            decisions.replace(store, version, champion=version.version, what="promoted", why=why)
+        return {"promoted": True, "reason": why, "checks": ()}
+    checks, why_not = _objections(request, store, version, evaluation, out)
+    what, why = _decision(request, evaluation, why_not)
+    if what == "promoted":
+        try:
+            decisions.replace(store, version, champion=request.champion_version, what=what, why=why)
+        except decisions.MovedError as error:
+            what, why = "refused", f"not promoted: {error}"
+    if what != "promoted":
+        decision = decisions.Decision(what=what, who=decisions.EVERMODEL, when=decisions.now().isoformat(), why=why)
+        decisions.record(store, version, decision)
+    return {"promoted": what == "promoted", "waits": what == "waits", "reason": why, "checks": checks}
+
+
+def _decision(request: RegisterRequest, evaluation: EvaluateResult, why_not: str) -> tuple[decisions.What, str]:
+    proof = evaluation.verdict.reason.removeprefix("promoted: ")
+    if why_not:
+        return "refused", why_not
+    if request.promote == "never":
+        return "refused", f"not promoted, as promotion.promote is never: {proof}"
+    if request.promote == "approve":
+        return "waits", f"waits for approval: {proof}"
+    return "promoted", evaluation.verdict.reason
+
+
+def _objections(
+    request: RegisterRequest, store: Registry, version: Version, evaluation: EvaluateResult, out: Path
+) -> tuple[tuple[Check, ...], str]:
+    """Return the checks that were made here, and why the version may not become champion: nothing if it may."""
+    if not evaluation.verdict.better:
+        return (), evaluation.verdict.reason
+    champion = store.champion(request.name)
     if champion is not None and champion.version != request.champion_version:
-        return (
-            False,
-            f"not promoted: version {champion.version} became champion meanwhile; run again to compare with it",
-        )
-    return evaluation.verdict.better, evaluation.verdict.reason
+        return (), (f"not promoted: version {champion.version} became champion meanwhile; run again to compare with it")
+    past = decisions.of(version)
+    if past and past[-1].what in ("rolled back", "declined", "expired"):
+        return (), f"not promoted: {past[-1].sentence}; evermodel promote {version.name} {version.version} overrules"
+    if not request.smoke:
+        return (), ""
+    check = _smoke(request, store, version, out)
+    return (check,), "" if check.passed else f"not promoted: {check.sentence}"
+
+
+def _smoke(request: RegisterRequest, store: Registry, version: Version, out: Path) -> Check:
+    """Load the registered model as it comes from the registry, and predict what evaluate predicted."""
+    ingested, _ = stage.opened(IngestResult, request.ingest)
+    evaluated, _ = stage.opened(EvaluateResult, request.evaluate)
+    folder = out / "registered"
+    model = store.download(version, folder)
+    check = smoke.check(model, rows=ingested / "rows" / "test.parquet", evaluated=evaluated, count=request.smoke)
+    remove(folder)
+    store.client.set_model_version_tag(version.name, version.version, *_tag(check))
+    return check
+
+
+def _tag(check: Check) -> tuple[str, str]:
+    """Return the tag of a version that tells a check."""
+    return f"{tags.CHECK}{_allowed(check.name)}", f"{'passed' if check.passed else 'failed'}: {check.sentence}"
 
 
 def _version(request: RegisterRequest, store: Registry) -> Version | None:
     key = run_key(request)
-    return next((each for each in store.versions(request.name) if each.tags.get(registry.RUN_KEY) == key), None)
+    return next((each for each in store.versions(request.name) if each.tags.get(tags.RUN_KEY) == key), None)
 
 
 def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Version:
     from mlflow.exceptions import MlflowException
 
     trained, train = stage.opened(TrainResult, request.train)
-    evaluated, _ = stage.opened(EvaluateResult, request.evaluate)
+    evaluated, evaluation = stage.opened(EvaluateResult, request.evaluate)
     asked = EvaluateRequest.load(evaluated / "request.json")
     client = store.client
     run_id = _logged_run(request, store, out)
@@ -108,15 +160,16 @@ def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Versio
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise ResourceError(f"the registry at {store.uri} refuses: {error}") from error
-    tags = {
-        registry.RUN_KEY: run_key(request),
-        registry.TRAIN_KEY: train.run_key,
-        registry.BUNDLE: bundle.digest(trained / "bundle"),
-        registry.QUESTION: evaluate.question(asked),
-        registry.COMPARED_WITH: request.champion_version or "",
+    known = {
+        **dict(_tag(check) for check in evaluation.verdict.checks),
+        tags.RUN_KEY: run_key(request),
+        tags.TRAIN_KEY: train.run_key,
+        tags.BUNDLE: bundle.digest(trained / "bundle"),
+        tags.QUESTION: evaluate.question(asked),
+        tags.COMPARED_WITH: request.champion_version or "",
     }
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
-    version = client.create_model_version(request.name, source, run_id=run_id, tags=tags)
+    version = client.create_model_version(request.name, source, run_id=run_id, tags=known)
     return store.find(request.name, str(version.version))
 
 
@@ -128,13 +181,13 @@ def _logged_run(request: RegisterRequest, store: Registry, out: Path) -> str:
     ingested, ingest = stage.opened(IngestResult, request.ingest)
     trained, train = stage.opened(TrainResult, request.train)
     evaluated, evaluation = stage.opened(EvaluateResult, request.evaluate)
-    tags = {
+    known = {
         "mlflow.source.name": "evermodel",
         "mlflow.runName": f"{request.name}-{train.run_key[:8]}",
         "evermodel.data": ingest.digest,
-        registry.RUN_KEY: run_key(request),
+        tags.RUN_KEY: run_key(request),
     }
-    run = client.create_run(_experiment(client, store, request.name), tags=tags)
+    run = client.create_run(_experiment(client, store, request.name), tags=known)
     run_id = str(run.info.run_id)
     parameters = [Param(name, str(value)[:6000]) for name, value in sorted(request.parameters.items())]
     for start in range(0, len(parameters), 100):
@@ -167,12 +220,12 @@ def _log_metrics(client: "MlflowClient", run_id: str, trained: Path, evaluation:
     for split, values in evaluation.metrics.items():
         for name, value in values.items():
             if value is not None:
-                metrics.append(Metric(f"{split}_{_metric_name(name)}", value, now, 0))
+                metrics.append(Metric(f"{split}_{_allowed(name)}", value, now, 0))
     for start in range(0, len(metrics), 1000):
         client.log_batch(run_id, metrics=metrics[start : start + 1000])
 
 
-def _metric_name(name: str) -> str:
+def _allowed(name: str) -> str:
     """Return a name with only the signs that MLflow allows."""
     return "".join(sign if sign.isalnum() or sign in "_-. :/" else "_" for sign in name)[:200]
 

@@ -13,21 +13,13 @@ from typing import TYPE_CHECKING, Any
 from schemas.errors import ResourceError, SpecError
 from schemas.stages import Input, TrainResult
 from tasks import stage
+from tasks.lease import Lease
 from tasks.scratch import scratch
+from tasks.tags import BUNDLE, CHAMPION, COMPARED_WITH, QUESTION, TRAIN_KEY
 from tasks.workspaces import MANIFEST, place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-CHAMPION, CHALLENGER = "champion", "challenger"
-
-RUN_KEY = "evermodel.run_key"
-TRAIN_KEY = "evermodel.train_key"
-BUNDLE = "evermodel.bundle"
-QUESTION = "evermodel.question"
-COMPARED_WITH = "evermodel.compared_with"
-REASON = "evermodel.reason"
-PREVIOUS = "evermodel.previous_champion"
 
 
 @dataclass(frozen=True)
@@ -95,14 +87,14 @@ class Registry:
         """Return the names of all registered models, sorted."""
         if not self.exists:
             return []
-        with _answering(self.uri):
+        with answering(self.uri):
             return sorted(model.name for model in self.client.search_registered_models())
 
     def versions(self, name: str) -> list[Version]:
         """Return all versions of a model, the newest first; none when there is no such model."""
         if not self.exists:
             return []
-        with _answering(self.uri):
+        with answering(self.uri):
             found = self.client.search_model_versions(f"name='{name}'", max_results=1000)
             aliases = self._aliases(name) if found else {}
         versions = [self._version(each, aliases) for each in found]
@@ -161,10 +153,21 @@ class Registry:
             copy.commit()
         return Input(path=str(copy), digest=digest)
 
+    def download(self, version: Version, folder: Path) -> Path:
+        """Copy a version's MLflow model into a folder that is made; return where it is in it."""
+        import mlflow.artifacts
+
+        with answering(self.uri):
+            folder.mkdir()
+            found = mlflow.artifacts.download_artifacts(
+                artifact_uri=version.source, dst_path=str(folder), tracking_uri=self.uri
+            )
+        return Path(found)
+
     def _download(self, version: Version, directory: Path) -> None:
         import mlflow.artifacts
 
-        with _answering(self.uri), scratch(directory) as folder:
+        with answering(self.uri), scratch(directory) as folder:
             found = mlflow.artifacts.download_artifacts(
                 artifact_uri=f"{version.source}/artifacts/bundle", dst_path=str(folder), tracking_uri=self.uri
             )
@@ -175,36 +178,36 @@ class Registry:
         """Return the path of a version's report, downloaded where it is not a local file."""
         from mlflow.artifacts import download_artifacts
 
-        with _answering(self.uri):
+        with answering(self.uri):
             artifacts = self.client.get_run(version.run_id).info.artifact_uri
             uri = f"{artifacts}/evaluation/report.html"
             return Path(download_artifacts(artifact_uri=uri, tracking_uri=self.uri))
 
-    def promote(self, name: str, wanted: str, *, reason: str) -> Version:
-        """Make a version the champion, and record the one before it and the reason."""
-        with self.locked(name), _answering(self.uri):
-            version = self.find(name, wanted)
-            champion = next((each for each in self.versions(name) if CHAMPION in each.aliases), None)
-            if champion is None or champion.version != version.version:
-                self.client.set_model_version_tag(name, version.version, PREVIOUS, champion.version if champion else "")
-            self.client.set_model_version_tag(name, version.version, REASON, reason)
-            self.client.set_registered_model_alias(name, CHAMPION, version.version)
-        return self.find(name, version.version)
+    def champion(self, name: str) -> Version | None:
+        """Return the version that predictions use, if there is one."""
+        return next((each for each in self.versions(name) if CHAMPION in each.aliases), None)
 
-    def rollback(self, name: str) -> Version:
+    def promote(self, name: str, wanted: str, *, reason: str, by: str | None = None) -> Version:
+        """Make a version the champion because a person wants it, whatever the gate said; all of it is recorded."""
+        from tasks import decisions
+
+        return decisions.force(self, name, wanted, why=reason, who=by)
+
+    def rollback(self, name: str, *, reason: str | None = None, by: str | None = None) -> Version:
         """Make the champion before the present one the champion again; raises ResourceError when there is none."""
-        champion = self.find(name, CHAMPION)
-        previous = champion.tags.get(PREVIOUS)
-        if not previous:
-            raise ResourceError(f"model {name!r}: version {champion.version} has no champion before it")
-        with self.locked(name), _answering(self.uri):
-            self.client.set_registered_model_alias(name, CHAMPION, previous)
-            self.client.set_model_version_tag(name, champion.version, REASON, f"rolled back to version {previous}")
-        return self.find(name, previous)
+        from tasks import decisions
+
+        return decisions.rollback(self, name, why=reason, who=by)
+
+    @contextlib.contextmanager
+    def moving(self, name: str) -> Iterator[Lease]:
+        """Hold the aliases of a model, which must be there, among all processes that use this registry."""
+        with self.locked(name), answering(self.uri), Lease(self.client, name) as lease:
+            yield lease
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the lock of a model's aliases among the processes that share this workspace."""
+        """Hold a model's lock among the processes that share this workspace, such that no version is made twice."""
         self._home.mkdir(parents=True, exist_ok=True)
         with (self._home / f"{name}.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -212,7 +215,7 @@ class Registry:
 
 
 @contextlib.contextmanager
-def _answering(uri: str) -> Iterator[None]:
+def answering(uri: str) -> Iterator[None]:
     """Turn MLflow's and the store's errors into one message."""
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException

@@ -14,10 +14,10 @@ def run(stage: StageName, request: Request, runner: Inline, *, model: str) -> No
     """Run a stage here; a time-out or a cancelled run interrupts it at its next line of Python."""
     module = importlib.import_module(f"tasks.{stage}")
     thread = threading.get_ident()
-    with watched(stage, timeout_s=runner.timeout_s, stop=lambda: _interrupt(thread)):
+    with watched(stage, timeout_s=runner.timeout_s, stop=lambda: interrupt(thread)):
         module.run(request)
 
 
-def _interrupt(thread: int) -> None:
+def interrupt(thread: int) -> None:
     """Raise StoppedError in a thread (https://docs.python.org/3/c-api/init.html#c.PyThreadState_SetAsyncExc)."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(StoppedError))

@@ -22,7 +22,7 @@ _DEFINED = 0.5  # of the resamples: with fewer there is no interval
 
 @dataclass(frozen=True)
 class Interval:
-    """Bounds between which 95 % of the resamples lie."""
+    """Bounds between which most of the resamples lie, 95 % of them unless another level was asked for."""
 
     low: float
     high: float
@@ -115,10 +115,13 @@ def resampled(statistic: Callable[..., float], *paired: Scored, resamples: int, 
     return whole + np.sqrt(drawn / rows) * (values - whole)
 
 
-def interval(values: Array) -> Interval | None:
-    """Return the interval of resampled values, shape (n,); None where too few of them are defined."""
+def interval(values: Array, *, level: float = _LEVEL) -> Interval | None:
+    """Return the interval that holds a share `level` of resampled values, shape (n,), with as many below as above.
+
+    None comes back where too few of them are defined.
+    """
     defined = values[np.isfinite(values)]
     if len(defined) <= _DEFINED * len(values):
         return None
-    low, high = np.quantile(defined, ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2))
+    low, high = np.quantile(defined, ((1 - level) / 2, (1 + level) / 2))
     return Interval(float(low), float(high))

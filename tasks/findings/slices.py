@@ -67,16 +67,24 @@ def find(
     quarters. Raises SpecError for a column that holds no single values.
     """
     found = []
+    for name, value, positions in parts(rows, contract, names, key="evaluation.slices"):
+        part = taken(scored, positions)
+        enough = resamples if len(positions) >= _FEWEST_ROWS else 0
+        bounds = interval(resampled(score, part, resamples=enough, seed=seed))
+        found.append(Slice(name, value, len(positions), score(part), bounds))
+    return tuple(found)
+
+
+def parts(rows: Path, contract: Contract, names: Sequence[str], *, key: str) -> Iterator[tuple[str, str, Array]]:
+    """Yield column, value and the positions of the rows of each slice of a file; `key` is what named the columns.
+
+    Raises SpecError for a column that holds no single values.
+    """
     for name in names:
         values = read_table(rows, columns=[_stored(name, contract)]).column(0).combine_chunks()
         if pa.types.is_nested(values.type):
-            raise SpecError(f"evaluation.slices: column {name!r} holds {values.type}, not single values; take it out")
-        for value, positions in _apart(values):
-            part = taken(scored, positions)
-            enough = resamples if len(positions) >= _FEWEST_ROWS else 0
-            bounds = interval(resampled(score, part, resamples=enough, seed=seed))
-            found.append(Slice(name, value, len(positions), score(part), bounds))
-    return tuple(found)
+            raise SpecError(f"{key}: column {name!r} holds {values.type}, not single values; take it out")
+        yield from ((name, value, positions) for value, positions in _apart(values))
 
 
 def _stored(name: str, contract: Contract) -> str:

@@ -1,0 +1,121 @@
+"""A person's last word on a version that passed every check: in the Prefect UI, or by `evermodel promote`."""
+
+import datetime
+import logging
+import threading
+from typing import Literal
+
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.exceptions import FlowPauseTimeout, ObjectNotFound
+from prefect.flow_runs import pause_flow_run, suspend_flow_run
+from prefect.input import RunInput
+from prefect.settings import PREFECT_API_URL
+from pydantic import Field
+
+from flows.runners.inline import interrupt
+from flows.runners.watch import watched
+from schemas.stages import RegisterResult
+from tasks import decisions
+from tasks.decisions import EVERMODEL, Decision
+from tasks.registry import Registry, Version
+from tasks.tags import CHAMPION, COMPARED_WITH
+
+log = logging.getLogger("evermodel.flow")
+
+_KEY = "promotion"
+_POLL_S = 3
+
+
+class Approval(RunInput):
+    """The form in the Prefect UI behind Resume."""
+
+    decision: Literal["approve", "decline"] = Field(description="Whether the version becomes champion.")
+    who: str = Field(min_length=1, description="Your name; it is recorded with the version.")
+    why: str = Field(min_length=1, description="The reason; it is recorded with the version.")
+
+
+def settled(result: RegisterResult, registry: Registry, *, timeout_hours: float, shown: str) -> RegisterResult:
+    """Return what became of a version: if it waits for approval, of asking for it, for so long.
+
+    `shown` is Markdown beside the form. A run of a deployment is suspended, and goes on in a new process when it is
+    resumed; another run on a server waits. Without a server nobody could answer: the version goes on waiting.
+    """
+    if not result.waits:
+        return result
+    version = registry.find(result.name, result.version)
+    if decisions.of(version)[-1].what == "waits":
+        _ask(version, registry, timeout_hours=timeout_hours, shown=shown)
+    version = registry.find(result.name, result.version)
+    last = decisions.of(version)[-1]
+    promoted = CHAMPION in version.aliases
+    return result.model_copy(update={"promoted": promoted, "waits": last.what == "waits", "reason": last.sentence})
+
+
+def was_asked() -> bool:
+    """Say whether the flow run was suspended for an approval before: it goes on, and does not start anew."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
+        return False
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_flow_run_input(context.flow_run.id, f"suspended-{_KEY}-response")
+        except ObjectNotFound:
+            return False
+    return True
+
+
+def _ask(version: Version, registry: Registry, *, timeout_hours: float, shown: str) -> None:
+    by_hand = f"evermodel promote {version.name} {version.version} --reason …"
+    if not PREFECT_API_URL.value():
+        log.warning("register: %s version %s waits for approval: %s", version.name, version.version, by_hand)
+        return
+    until = _deadline(version, registry, timeout_hours)
+    left_s = int((until - decisions.now()).total_seconds())
+    said = f"waits until {until.isoformat()} for approval: Resume in the Prefect UI, or {by_hand}"
+    log.warning("register: %s version %s %s", version.name, version.version, said)
+    answer = _answer(left_s, shown) if left_s > 0 or was_asked() else None
+    version = registry.find(version.name, version.version)
+    if decisions.of(version)[-1].what == "waits":  # nobody was faster
+        _record(answer, version, registry)
+
+
+def _deadline(version: Version, registry: Registry, timeout_hours: float) -> datetime.datetime:
+    """Return when the wait ends; it is noted at the first time, such that it is known though no process waits."""
+    last = decisions.of(version)[-1]
+    if last.until is None:
+        until = (decisions.now() + datetime.timedelta(hours=timeout_hours)).isoformat()
+        last = last.model_copy(update={"until": until, "why": f"{last.why} (until {until})"})
+        decisions.record(registry, version, last)
+    return datetime.datetime.fromisoformat(str(last.until))
+
+
+def _answer(seconds: int, shown: str) -> Approval | None:
+    """Return what a person says; None when the time is over. A run that is suspended ends here until it is resumed."""
+    context = FlowRunContext.get()
+    form = Approval.with_initial_data(description=shown)
+    if context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None:
+        return suspend_flow_run(wait_for_input=form, timeout=max(seconds, 1), key=_KEY)
+    thread = threading.get_ident()
+    try:
+        with watched("register", timeout_s=None, stop=lambda: interrupt(thread)):
+            return pause_flow_run(wait_for_input=form, timeout=seconds, poll_interval=_POLL_S, key=_KEY)
+    except FlowPauseTimeout:
+        return None
+
+
+def _record(answer: Approval | None, version: Version, registry: Registry) -> None:
+    when = decisions.now().isoformat()
+    if answer is None:
+        why = f"not promoted: nobody approved it until {when}"
+        decisions.record(registry, version, Decision(what="expired", who=EVERMODEL, when=when, why=why))
+    elif answer.decision == "decline":
+        declined = Decision(what="declined", who=answer.who, when=when, why=answer.why)
+        decisions.record(registry, version, declined)
+    else:
+        compared = version.tags.get(COMPARED_WITH) or None
+        try:
+            decisions.replace(registry, version, champion=compared, what="approved", why=answer.why, who=answer.who)
+        except decisions.MovedError as error:
+            why = f"not promoted, though {answer.who} approved: {error}"
+            decisions.record(registry, version, Decision(what="refused", who=EVERMODEL, when=when, why=why))

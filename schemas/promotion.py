@@ -1,0 +1,94 @@
+"""The part of a spec about promotion: what a new version has to prove before predictions use it."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas.document import Document
+
+Fall = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PromotionSlices(Document):
+    """Parts of the test rows on which a challenger may not do worse than the champion."""
+
+    columns: tuple[str, ...] = Field(min_length=1)
+    """Columns of the source by whose values the test rows are taken apart; they need not be features."""
+    tolerance: Fall = 0.0
+    """How much worse than the champion's the deciding metric may be on a slice, in the metric's own units."""
+    minimum_rows: int = Field(default=100, ge=1)
+    """Smaller slices are left out: on few rows a metric says little."""
+
+
+class Leakage(Document):
+    """When a model is too good to be true: a column is known that will not be known when predictions are made."""
+
+    column: float | None = Field(default=0.99, gt=0, lt=1)
+    """The share of the target's variance (for classes that of their indicators) that a single column may explain on
+    test rows, by a decision tree on it alone; null for no limit."""
+    model: float | None = Field(default=0.9999, gt=0, lt=1)
+    """The share that the network's predictions may explain; null for no limit."""
+
+
+class Promotion(Document):
+    """What a challenger has to prove before it becomes champion, and who has the last word."""
+
+    promote: Literal["auto", "approve", "never"] = "auto"
+    """auto: a challenger that passes every check becomes champion. approve: a person has the last word, in the Prefect
+    UI or by `evermodel promote`. never: versions are registered, and people promote them."""
+    minimum_gain: Fall = 0.0
+    """How much better than the champion's the deciding metric must be on the same test rows, in its own units; it must
+    be better by more than this."""
+    margin: Fall | None = None
+    """In place of a gain: promote what is not worse by this much or more (non-inferiority), for models that are
+    replaced to be fresh."""
+    confidence: float | None = Field(default=0.95, gt=0.5, lt=1)
+    """How sure the gain has to be: that share of the resamples of the test rows (paired bootstrap, one-sided) must
+    show it. null compares the two values alone, and swaps equally good models by chance."""
+    resamples: int = Field(default=1000, ge=100, le=100_000)
+    """How many resamples prove it."""
+    guards: dict[str, Fall] = Field(default_factory=dict)
+    """Metrics beside the deciding one, and by how much each may be worse than the champion's: `{recall: 0.02}`."""
+    slices: PromotionSlices | None = None
+    """Parts of the test rows on which a challenger may not do worse."""
+    leakage: Leakage | None = Field(default_factory=Leakage)
+    """When a model is too good to be true; null for never."""
+    smoke: int = Field(default=20, ge=0, le=200)
+    """Test rows that the registered model has to predict as in evaluation, loaded by a process of its own; 0 for no
+    such test."""
+    timeout_hours: float = Field(default=24.0, gt=0, le=24 * 365)
+    """How long an approval is waited for; then the version is not promoted."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the resamples."""
+
+    @model_validator(mode="after")
+    def _as_asked(self) -> Self:
+        if self.margin is not None and self.minimum_gain:
+            raise ValueError("minimum_gain and margin contradict each other: ask for a gain, or allow a loss")
+        if self.margin == 0:
+            raise ValueError("margin must be above 0; for a challenger that has to be better leave it out")
+        return self
+
+    @property
+    def needed(self) -> float:
+        """What the gain has to exceed, in units of the deciding metric: minimum_gain, or less margin."""
+        return self.minimum_gain if self.margin is None else -self.margin
+
+
+OUTSIDE_VERDICT: dict[str, Any] = {"promote": True, "timeout_hours": True, "smoke": True}
+"""Keys of a promotion that no evaluation depends on (as pydantic's `exclude`)."""
+
+
+class Check(Document):
+    """One thing that a challenger had to prove, and whether it did."""
+
+    name: str
+    """What was looked at, such as gain, guard recall or slice sex=f."""
+    passed: bool
+    """Whether it is as wanted."""
+    value: float | None = None
+    """What was found."""
+    wanted: float | None = None
+    """The limit that it is held against."""
+    sentence: str
+    """Both in words, with the numbers."""

@@ -1,0 +1,24 @@
+"""The tags and aliases by which the registry remembers what a version is and what became of it."""
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+"""Aliases: of the version that predictions use, and of the newest."""
+
+RUN_KEY = "evermodel.run_key"
+TRAIN_KEY = "evermodel.train_key"
+BUNDLE = "evermodel.bundle"
+QUESTION = "evermodel.question"
+COMPARED_WITH = "evermodel.compared_with"
+REASON = "evermodel.reason"
+"""What the gate, or a person, said last, in one sentence."""
+
+CHECK = "evermodel.check."
+"""Begins the tag of each check: passed or failed, with its sentence."""
+
+DECISION = "evermodel.decision."
+"""Begins the tag of each decision, numbered from 001: JSON of `tasks.decisions.Decision`."""
+
+CHAMPIONS = "evermodel.champions"
+"""Tag of the model: the versions that were champion, one after the other, less those that were rolled back."""
+
+LEASE = "evermodel.lease."
+"""Begins the tag of the model with which a process queues for moving its aliases."""
