@@ -67,6 +67,7 @@ def evaluate_request(
         champion=bundle,
         champion_version=version,
         evaluation=spec.evaluation,
+        drift=spec.drift,
         encode=encode.as_input if trains else None,
         network=spec.network if trains else None,
         training=spec.training if trains else None,

@@ -8,6 +8,7 @@ from schemas import misfits, names
 from schemas.columns import Column
 from schemas.data import Data, HashSplit, Name, Problem, Split, Target
 from schemas.document import Document
+from schemas.drift import Drift
 from schemas.evaluation import Evaluation
 from schemas.networks import Custom, Mlp, Network
 from schemas.runners import Docker, Inline, Runners, StageName, WorkPool
@@ -35,6 +36,8 @@ class Spec(Document):
     """How it learns."""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     """How it is judged."""
+    drift: Drift = Field(default_factory=Drift)
+    """When new data counts as different from what the champion was trained on."""
     runner: Runners = Field(default_factory=Runners)
     """Where the stages run."""
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from schemas import names
 from schemas.document import digest
+from schemas.drift import Drift
 from schemas.evaluation import Evaluation
 from schemas.profile import Profile
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, TrainResult
 from tasks import plugins, stage
 from tasks.splits import SPLITS
 
-VERSION = 2
+VERSION = 3
 
 
 def run_key(request: EvaluateRequest) -> str:
@@ -28,7 +29,7 @@ def question(request: EvaluateRequest) -> str:
     """Return the run key that the request would have without a champion: what is asked, whoever has to be beaten."""
     unasked = dict.fromkeys(("champion", "champion_version", "encode", "network", "training"))
     metric = Evaluation(metric=request.evaluation.metric)  # the rest of it is what the report shows
-    return run_key(request.model_copy(update={**unasked, "evaluation": metric}))
+    return run_key(request.model_copy(update={**unasked, "evaluation": metric, "drift": Drift()}))
 
 
 def run(request: EvaluateRequest) -> EvaluateResult:
@@ -42,6 +43,7 @@ def run(request: EvaluateRequest) -> EvaluateResult:
 def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     from tasks import evaluation, metrics
     from tasks.bundle import Bundle
+    from tasks.drift import references
     from tasks.findings import findings
     from tasks.findings.network import Network
     from tasks.reports import report
@@ -56,6 +58,10 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     champion, why_not = evaluation.champion(request, bundle, ingested)
     champion_measured = None if champion is None else metrics.compute(champion, request.evaluation.wanted)
     verdict = evaluation.verdict(metric, measured["test"], champion_measured, why_not=why_not)
+    drift = None
+    if request.champion is not None:
+        predicted = None if champion is None else champion.predicted
+        drift = references.of_evaluation(ingested, Bundle(request.champion), predicted, request.drift)
     content = Content(
         name=request.name,
         champion_version=request.champion_version,
@@ -70,6 +76,7 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
         ingest=ingest,
         train=train,
         evaluation=request.evaluation,
+        drift=drift,
         network=Network.of(bundle.network),
         findings=findings.find(request, bundle, ingested, scored, metric=metric),
         lineage=_lineage(request, trained / "bundle", ingest, train),
@@ -81,7 +88,9 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     }
     (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
     (out / "verdict.json").write_text(verdict.to_json())
-    return {**figures, "verdict": verdict}
+    if drift is not None:
+        (out / "drift.json").write_text(drift.report.to_json())
+    return {**figures, "verdict": verdict, "drift": drift and drift.report.summary}
 
 
 def _lineage(
