@@ -70,6 +70,7 @@ def evaluate_request(
         champion_version=version,
         evaluation=spec.evaluation,
         promotion=spec.promotion,
+        drift=spec.drift,
         encode=encode.as_input if trains else None,
         network=spec.network if trains else None,
         training=spec.training if trains else None,

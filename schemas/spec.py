@@ -8,6 +8,7 @@ from schemas import misfits, names
 from schemas.columns import Column
 from schemas.data import Data, HashSplit, Name, Problem, Split, Target
 from schemas.document import Document
+from schemas.drift import Drift
 from schemas.evaluation import Evaluation
 from schemas.networks import Custom, Mlp, Network
 from schemas.promotion import Promotion
@@ -39,6 +40,8 @@ class Spec(Document):
     """How it is judged."""
     promotion: Promotion = Field(default_factory=Promotion)
     """What a new version has to prove before predictions use it."""
+    drift: Drift = Field(default_factory=Drift)
+    """When new data counts as different from what the champion was trained on."""
     runner: Runners = Field(default_factory=Runners)
     """Where the stages run."""
     retraining: Retraining = Field(default_factory=Retraining)

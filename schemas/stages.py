@@ -7,6 +7,7 @@ from pydantic import Field
 from schemas.contract import Contract
 from schemas.data import Fraction, Name, Source, Split
 from schemas.document import Document, digest
+from schemas.drift import Drift, DriftSummary
 from schemas.evaluation import Evaluation
 from schemas.networks import Mlp, Network
 from schemas.promotion import OUTSIDE_VERDICT, Check, Promotion
@@ -107,7 +108,7 @@ class IngestRequest(Request):
 
 
 class IngestResult(Result):
-    """Publishes rows/{train,validation,test}.parquet, rejected.parquet, profile.json and contract.json."""
+    """Publishes rows/{train,validation,test}.parquet, rejected.parquet, profile.json, reference.json, contract.json."""
 
     rows: Rows
     """How many rows went where."""
@@ -154,7 +155,7 @@ class TrainRequest(Request):
 
 
 class TrainResult(Result):
-    """Publishes history.json and bundle/ (bundle.json, contract.json, encoder.json, network.keras)."""
+    """Publishes history.json and bundle/ (bundle.json, contract.json, encoder.json, network.keras, reference.json)."""
 
     epochs: int
     """How many epochs were trained."""
@@ -200,6 +201,8 @@ class EvaluateRequest(Request):
     """How the network is judged."""
     promotion: Promotion = Field(default_factory=Promotion)
     """What a challenger has to prove."""
+    drift: Drift = Field(default_factory=Drift)
+    """When the rows count as different from those that the champion was made from."""
 
 
 class Verdict(Document):
@@ -220,7 +223,7 @@ class Verdict(Document):
 
 
 class EvaluateResult(Result):
-    """Publishes metrics.json, verdict.json, predictions.json, report.html and figures/."""
+    """Publishes metrics.json, verdict.json, predictions.json, report.html, figures/; beside a champion drift.json."""
 
     metrics: Metrics
     """The challenger's metrics on each split."""
@@ -228,6 +231,8 @@ class EvaluateResult(Result):
     """The champion's metrics on the test rows."""
     verdict: Verdict
     """Whether the challenger should replace the champion."""
+    drift: DriftSummary | None = None
+    """Whether the rows differ from those that the champion was made from, if there is one that can tell."""
 
 
 class RegisterRequest(Request):

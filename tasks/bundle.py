@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from schemas.contract import Contract
 from schemas.document import Document
 from schemas.errors import ResourceError, SpecError
+from schemas.reference import Reference
 from schemas.stages import Input
 from tasks.encoders.base import Array, Floats
 from tasks.encoders.table import TableEncoder
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _NETWORKS = {"keras": "network.keras", "h5": "network.h5"}
 _FILES = ("contract.json", "encoder.json")
+_REFERENCE = "reference.json"
 _ROWS = 8192
 _BLOCK_ROWS = 1024
 
@@ -99,6 +101,14 @@ def write(
     (directory / MANIFEST).write_text(manifest.to_json())
 
 
+def add_reference(directory: Path, reference: Reference) -> None:
+    """Add to a bundle what its data looked like."""
+    (directory / _REFERENCE).write_text(reference.model_dump_json() + "\n")
+    manifest = Manifest.load(directory / MANIFEST)
+    files = {**manifest.files, _REFERENCE: file_digest(directory / _REFERENCE)}
+    (directory / MANIFEST).write_text(manifest.model_copy(update={"files": files}).to_json())
+
+
 def _refuse_unloadable(path: Path, code: Mapping[str, str]) -> None:
     from tasks.networks import files
 
@@ -131,7 +141,7 @@ class Bundle:
             manifest = Manifest.model_validate_json((self._directory / MANIFEST).read_bytes())
         except (OSError, ValidationError) as error:
             raise ResourceError(f"{self._directory} holds no bundle: {error}") from error
-        if manifest.files.keys() != {*_FILES, manifest.network}:
+        if manifest.files.keys() - {_REFERENCE} != {*_FILES, manifest.network}:
             wanted, named = ", ".join((*_FILES, manifest.network)), ", ".join(manifest.files)
             raise ResourceError(f"{self._directory / MANIFEST} must name {wanted}, not {named}")
         verify(self._directory, manifest.files)
@@ -144,6 +154,11 @@ class Bundle:
         """The names of what it predicts: columns of numbers, classes or labels."""
         target = self.encoder.target
         return target.names if target.kind == "numbers" else target.classes
+
+    @functools.cached_property
+    def reference(self) -> Reference | None:
+        """What the data looked like that it was made from; None in a bundle of an older version."""
+        return Reference.load(self._directory / _REFERENCE) if _REFERENCE in self._manifest.files else None
 
     @functools.cached_property
     def network(self) -> "keras.Model":

@@ -4,15 +4,21 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas import names
 from schemas.document import digest
+from schemas.drift import Drift
 from schemas.evaluation import Evaluation
 from schemas.profile import Profile
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, TrainResult
 from tasks import plugins, stage
 from tasks.splits import SPLITS
+
+if TYPE_CHECKING:
+    from tasks.bundle import Bundle
+    from tasks.drift.references import Comparison
+    from tasks.metrics import Scored
 
 VERSION = 3
 
@@ -28,7 +34,7 @@ def question(request: EvaluateRequest) -> str:
     """Return the run key that the request would have without a champion: what is asked, whoever has to be beaten."""
     unasked = dict.fromkeys(("champion", "champion_version", "encode", "network", "training"))
     metric = Evaluation(metric=request.evaluation.metric)  # the rest of it is what the report shows
-    return run_key(request.model_copy(update={**unasked, "evaluation": metric}))
+    return run_key(request.model_copy(update={**unasked, "evaluation": metric, "drift": Drift()}))
 
 
 def run(request: EvaluateRequest) -> EvaluateResult:
@@ -57,6 +63,7 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     evidence = gate.evidence(request, bundle, ingested, scored["test"], measured["test"], metric=metric)
     champion, champion_measured = evidence.champion, evidence.champion_measured
     verdict = gate.verdict(evidence)
+    drift = _drift(request, ingested, bundle, champion.scored if champion else None)
     content = Content(
         name=request.name,
         champion_version=request.champion_version,
@@ -71,6 +78,7 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
         ingest=ingest,
         train=train,
         evaluation=request.evaluation,
+        drift=drift,
         network=Network.of(bundle.network),
         findings=findings.find(request, bundle, ingested, scored, metric=metric),
         lineage=_lineage(request, trained / "bundle", ingest, train),
@@ -83,7 +91,23 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
     (out / "verdict.json").write_text(verdict.to_json())
     smoke.note(out, scored["test"])
-    return {**figures, "verdict": verdict}
+    if drift is not None:
+        (out / "drift.json").write_text(drift.report.to_json())
+    return {**figures, "verdict": verdict, "drift": drift and drift.report.summary}
+
+
+def _drift(
+    request: EvaluateRequest, ingested: Path, challenger: "Bundle", champion: "Scored | None"
+) -> "Comparison | None":
+    """Compare the rows with those that the champion was made from, and what it says of them with what it said then."""
+    from tasks.bundle import Bundle
+    from tasks.drift import references
+
+    if request.champion is None:
+        return None
+    before = Bundle(request.champion)
+    predicted = champion.predicted if champion and before.outputs == challenger.outputs else None
+    return references.of_evaluation(ingested, before, predicted, request.drift)
 
 
 def _lineage(

@@ -28,7 +28,7 @@ from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.ingest")
 
-VERSION = 2
+VERSION = 3
 
 
 def run_key(request: IngestRequest) -> str:
@@ -74,6 +74,7 @@ def _make(request: IngestRequest, out: Path, content: str) -> Mapping[str, Any]:
     rows = _with_rare_labels(request, labels, out, rows)
     profile = profiler.profile()
     (out / "profile.json").write_text(profile.to_json())
+    (out / "reference.json").write_text(profiler.reference().model_dump_json() + "\n")
     (out / "contract.json").write_text(request.contract.to_json())
     return {"rows": rows, "warnings": _warnings(request.contract, reader, profile, rows)}
 

@@ -16,8 +16,9 @@ from schemas.errors import DataError, ResourceError, SpecError
 from schemas.named import Loss
 from schemas.names import is_reference
 from schemas.networks import Custom
-from schemas.stages import EncodeResult, IngestResult, TrainRequest, TrainResult
+from schemas.stages import EncodeResult, IngestResult, Input, TrainRequest, TrainResult
 from tasks import bundle, features, plugins, stage
+from tasks.drift import references
 from tasks.encoders.table import TableEncoder
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tasks.training.feed import Examples
     from tasks.training.loop import History
 
-VERSION = 3
+VERSION = 4
 
 log = logging.getLogger("evermodel")
 
@@ -102,6 +103,7 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
         save_format=request.training.save_format,
         code=_own_code(request),
     )
+    bundle.add_reference(out / "bundle", references.of_bundle(bundle.Bundle(Input(path=str(out / "bundle"))), ingested))
     return {
         "epochs": history.epochs,
         "best_epoch": history.best_epoch,

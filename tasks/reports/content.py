@@ -9,6 +9,7 @@ from schemas.contract import Contract
 from schemas.evaluation import Evaluation
 from schemas.profile import Profile
 from schemas.stages import IngestResult, TrainResult, Verdict
+from tasks.drift.references import Comparison
 from tasks.encoders.base import Array
 from tasks.findings.findings import Findings
 from tasks.findings.network import Network
@@ -45,6 +46,8 @@ class Content:
     """The champion's predictions of the test rows."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """How the network is judged."""
+    drift: Comparison | None = None
+    """The rows beside those that the champion was made from."""
     findings: Findings = field(default_factory=Findings)
     """Slices, importance and the like."""
     network: Network = field(default_factory=Network)

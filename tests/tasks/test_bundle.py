@@ -21,7 +21,7 @@ from tasks.examples import write_example
 from tasks.stage import file_digest
 from tasks.tables import read_table
 
-FILES = ("bundle.json", "contract.json", "encoder.json", "network.keras")
+FILES = ("bundle.json", "contract.json", "encoder.json", "network.keras", "reference.json")
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,10 @@ def default_loss(result: TrainResult) -> str:
 def test_everything_published_is_named(cancer):
     assert set(cancer[1].files) == {
         "history.json",
-        *(f"bundle/{name}" for name in ("bundle.json", "contract.json", "encoder.json", "network.keras")),
+        *(
+            f"bundle/{name}"
+            for name in ("bundle.json", "contract.json", "encoder.json", "network.keras", "reference.json")
+        ),
     }
 
 
