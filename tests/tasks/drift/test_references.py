@@ -92,10 +92,19 @@ def test_ingested_rows_are_compared_with_a_champion_without_reading_them(chain, 
         references.between(champion, Input(path=str(copied)), Drift())
 
 
-def test_a_champion_that_cannot_read_the_rows_still_tells_of_their_drift(chain, champion, made):
+def test_a_champion_whose_column_is_gone_still_tells_of_drift(chain, champion, made):
     frame: pd.DataFrame = made(2, shift=1.0).drop(columns="colour")
     columns = {"x": {"kind": "numeric"}, "at": {"kind": "datetime"}}
     evaluated = chain(frame, "narrow", champion, columns=columns)[2]
-    assert evaluated.champion_metrics is None
+    assert evaluated.champion_metrics is not None
     assert evaluated.drift.features == ("x",)
     assert "feature 'colour' is not there any more" in report(evaluated).notes
+
+
+def test_a_champion_that_cannot_read_the_rows_still_tells_of_their_drift(chain, champion, made):
+    frame: pd.DataFrame = made(2, shift=1.0).assign(colour=range(1000))
+    columns = {"x": {"kind": "numeric"}, "colour": {"kind": "numeric"}, "at": {"kind": "datetime"}}
+    evaluated = chain(frame, "retyped", champion, columns=columns)[2]
+    assert evaluated.champion_metrics is None
+    assert "x" in evaluated.drift.features
+    assert evaluated.drift.predictions == ()
