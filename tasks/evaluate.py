@@ -14,7 +14,7 @@ from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, TrainR
 from tasks import plugins, stage
 from tasks.splits import SPLITS
 
-VERSION = 3
+VERSION = 4
 
 
 def run_key(request: EvaluateRequest) -> str:
