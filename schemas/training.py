@@ -84,7 +84,8 @@ class Training(Document):
     optimizer: Optimizer = Field(default_factory=lambda: Optimizer(name="adam"))
     """The Keras optimiser, with its arguments."""
     loss: Loss | None = None
-    """The loss, with its arguments; by default the one that belongs to the problem."""
+    """The loss, with its arguments. By default mean_squared_error for numbers, binary_crossentropy for two classes and
+    labels, and for several classes sparse_categorical_crossentropy, or categorical_crossentropy for one-hot columns."""
     save_format: Literal["keras", "h5"] = "keras"
     """How the network is saved, with its optimiser's state: Keras's own format, or HDF5 for older programs."""
     early_stopping: EarlyStopping | None = Field(default_factory=EarlyStopping)

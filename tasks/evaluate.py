@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.drift.references import Comparison
     from tasks.metrics import Scored
 
-VERSION = 3
+VERSION = 4
 
 
 def run_key(request: EvaluateRequest) -> str:

@@ -42,7 +42,7 @@ _DEFAULT_LOSS = {
     "multilabel": "binary_crossentropy",
     "multiclass": "sparse_categorical_crossentropy",
 }
-
+_DEFAULT_LOSS_OF_ONE_HOT = "categorical_crossentropy"
 
 _SPLITS = ("train", "validation")
 
@@ -181,7 +181,7 @@ def _loss(request: TrainRequest, contract: Contract, encoder: TableEncoder) -> "
     bundle.load_tensorflow()
     from tasks.training import catalogue
 
-    loss = catalogue.loss(request.training.loss or Loss(name=_DEFAULT_LOSS[contract.problem]))
+    loss = catalogue.loss(request.training.loss or Loss(name=_default_loss(contract)))
     said = fits.said_by(
         contract.problem,
         outputs=encoder.target.units,
@@ -190,6 +190,12 @@ def _loss(request: TrainRequest, contract: Contract, encoder: TableEncoder) -> "
     )
     catalogue.refuse_misfit(loss, said)
     return loss
+
+
+def _default_loss(contract: Contract) -> str:
+    """Return the loss of a problem; that of several classes takes the labels in the form in which the data has them."""
+    one_hot = contract.problem == "multiclass" and contract.target.columns
+    return _DEFAULT_LOSS_OF_ONE_HOT if one_hot else _DEFAULT_LOSS[contract.problem]
 
 
 def fit(

@@ -80,7 +80,11 @@ def workspace(tmp_path_factory) -> Path:
             "sold": np.where(size + age > 0, "yes", "no"),
             "old": (age > 0).astype(int),
             "big": (size > 0).astype(int),
+            "traits": [["even", "odd"][: at % 3] for at in range(90)],
             "kind": np.select([size > 0.4, size < -0.4], ["large", "small"], "middle"),
+            "large": (size > 0.4).astype(int),
+            "middle": (abs(size) <= 0.4).astype(int),
+            "small": (size < -0.4).astype(int),
         }
     ).to_parquet(folder / "rows.parquet")
     return folder

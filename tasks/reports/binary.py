@@ -1,6 +1,6 @@
 """What two classes ask for: ROC, precision and recall, calibration, confusion, scores, thresholds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from tasks.reports.confusion import Rates
 from tasks.reports.content import Content, weights
 from tasks.reports.elements import Data, Plot, Section
 from tasks.reports.formatting import percent, shorten
+from tasks.reports.reliability import Calls
 from tasks.reports.thresholds import Counts
 
 _Curve = Callable[[Scored], tuple[Array, Array, float]]
@@ -26,7 +27,8 @@ def section(content: Content) -> Section:
     test = content.test
     weight = weights(test)
     positives, total = float(weight[test.truth == 1].sum()), float(weight.sum())
-    calibration = reliability.plot(test.predicted[:, 1], test.truth, weight)
+    champion = content.champion
+    calibration = reliability.plot(_calls(test), None if champion is None else _calls(champion))
     plots = (calibration, _confusion(test, weight), _scores(test))
     if not 0 < positives < total:
         note = "The test rows are all of one class: there is no curve of ROC, nor of precision and recall."
@@ -35,13 +37,17 @@ def section(content: Content) -> Section:
     validation = _counts(content.scored["validation"])
     return Section(
         plots=(
-            _roc(test, content.champion),
-            _precision_recall(test, content.champion, positives / total),
+            _roc(test, champion),
+            _precision_recall(test, champion, positives / total),
             *plots,
             thresholds.plot(counts, validation, costs),
         ),
         tables=(thresholds.table(counts, validation, costs),),
     )
+
+
+def _calls(scored: Scored) -> Calls:
+    return Calls(scored.predicted[:, 1], scored.truth, weights(scored))
 
 
 def _counts(scored: Scored) -> Counts:
@@ -102,8 +108,7 @@ def _curves(
 ) -> Data:
     """Draw the curve of the model over the champion's, and return the points of both under the names of x and y."""
     models, points = list[str](), list[Array]()
-    faint: dict[str, Any] = {"color": drawing.INK, "alpha": 0.55, "linewidth": 1.4, "linestyle": (0, (5, 1.5))}
-    looks: tuple[dict[str, Any], dict[str, Any]] = (faint, {"color": drawing.BLUE})
+    looks: tuple[Mapping[str, Any], Mapping[str, Any]] = (drawing.CHAMPION, {"color": drawing.BLUE})
     for name, scored, look in zip(("champion", "model"), pair, looks, strict=True):
         if scored is not None:
             x, y, area = curve(scored)

@@ -3,9 +3,10 @@
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
@@ -25,6 +26,9 @@ BLUE, ORANGE, GREEN = "#1f7fc4", "#d55e00", "#009e73"
 """Told apart with any kind of colour vision (after Okabe and Ito, 2008), with contrast on white and on black."""
 CYCLE = (BLUE, ORANGE, GREEN, "#b05a98", "#8a7a3a")
 """Colours of several series, in this order."""
+
+CHAMPION: Mapping[str, Any] = {"color": INK, "alpha": 0.55, "linewidth": 1.4, "linestyle": (0, (5, 1.5))}
+"""How the champion's line looks, below the challenger's."""
 
 HALF, FULL = 460, 940
 """Widths of a plot on the page in CSS pixels."""

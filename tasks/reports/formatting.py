@@ -27,6 +27,11 @@ def number(value: float | None) -> str:
     return text.replace("-", "−")
 
 
+def signed(value: float | None) -> str:
+    """Return a difference with its sign."""
+    return f"{'+' if value is not None and value > 0 else ''}{number(value)}"
+
+
 def plain(value: float | None) -> str:
     """Return a number with up to four significant digits and no zeros at the end: for ranges and the like."""
     if value is None or math.isnan(value):

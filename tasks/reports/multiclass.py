@@ -4,11 +4,12 @@ import numpy as np
 
 from tasks.encoders.base import Array
 from tasks.metrics import Scored
-from tasks.reports import confusion, one_against_rest, reliability
+from tasks.reports import beside, confusion, one_against_rest, reliability
 from tasks.reports.confusion import Rates
 from tasks.reports.content import Content, weights
 from tasks.reports.elements import Plot, Section, Table
 from tasks.reports.formatting import number, percent
+from tasks.reports.reliability import Calls
 
 _MOST_DRAWN = 20
 _MOST_LISTED = 100
@@ -21,17 +22,27 @@ def section(content: Content) -> Section:
     rows = np.bincount(test.truth, minlength=len(test.names))
     ranked = np.argsort(-rows, kind="stable")
     confusions = _confusions(test, rows)
-    tables = (_classes(test, rows, np.sort(ranked[:_MOST_LISTED])), *([confusions] if confusions.rows else []))
-    curves = one_against_rest.plot(test, ranked)
-    plots = (*_matrices(test, np.sort(ranked[:_MOST_DRAWN])), *([curves] if curves else []), _confidence(test))
+    listed, champion = np.sort(ranked[:_MOST_LISTED]), content.champion
+    tables = (
+        _classes(test, rows, listed),
+        *([_beside(test, champion, listed)] if champion else []),
+        *([confusions] if confusions.rows else []),
+    )
+    curves = one_against_rest.plot(test, ranked, champion)
+    confidence = _confidence(test, champion)
+    plots = (*_matrices(test, np.sort(ranked[:_MOST_DRAWN])), *([curves] if curves else []), confidence)
     return Section(plots=plots, tables=tables)
 
 
-def _confidence(test: Scored) -> Plot:
+def _calls(scored: Scored) -> Calls:
+    right = (scored.truth == scored.decided).astype(np.float64)
+    return Calls(scored.predicted.max(axis=1), right, weights(scored))
+
+
+def _confidence(test: Scored, champion: Scored | None) -> Plot:
     return reliability.plot(
-        test.predicted.max(axis=1),
-        (test.truth == test.decided).astype(np.float64),
-        weights(test),
+        _calls(test),
+        None if champion is None else _calls(champion),
         x="probability of the predicted class",
         y="share that is right",
         caption="Of predictions made with 70\u00a0% confidence, 70\u00a0% should be right. "
@@ -75,15 +86,7 @@ def _matrices(test: Scored, shown: Array) -> tuple[Plot, Plot]:
 
 
 def _classes(test: Scored, rows: Array, shown: Array) -> Table:
-    classes, right = len(test.names), test.truth == test.decided
-    weight = weights(test)
-    sampled = one_against_rest.sample(test)
-    rates = Rates.of(
-        actual=np.bincount(test.truth, weight, minlength=classes),
-        decided=np.bincount(test.decided, weight, minlength=classes),
-        hit=np.bincount(test.truth[right], weight[right], minlength=classes),
-        total=float(weight.sum()),
-    )
+    classes, rates, sampled = len(test.names), _rates(test), one_against_rest.sample(test)
     return Table(
         title="Each class",
         header=("class", "precision", "recall", "specificity", "F1", "ROC AUC", "test rows"),
@@ -94,6 +97,26 @@ def _classes(test: Scored, rows: Array, shown: Array) -> Table:
         caption=(f"The {len(shown)} classes with the most test rows of {classes:,}." if len(shown) < classes else "")
         + one_against_rest.note(test, sampled).replace(" From", " ROC AUC from"),
     )
+
+
+def _rates(scored: Scored) -> Rates:
+    classes, right, weight = len(scored.names), scored.truth == scored.decided, weights(scored)
+    return Rates.of(
+        actual=np.bincount(scored.truth, weight, minlength=classes),
+        decided=np.bincount(scored.decided, weight, minlength=classes),
+        hit=np.bincount(scored.truth[right], weight[right], minlength=classes),
+        total=float(weight.sum()),
+    )
+
+
+def _beside(test: Scored, champion: Scored, shown: Array) -> Table:
+    own, other = _rates(test), _rates(champion)
+    figures = {
+        "F1": (own.f1, other.f1),
+        "precision": (own.precision, other.precision),
+        "recall": (own.recall, other.recall),
+    }
+    return beside.table("class", test.names, figures, shown=shown)
 
 
 def _confusions(test: Scored, rows: Array) -> Table:

@@ -5,11 +5,12 @@ import numpy as np
 from schemas.evaluation import Costs
 from tasks.encoders.base import Array
 from tasks.metrics import Scored
-from tasks.reports import drawing, one_against_rest, reliability, thresholds
+from tasks.reports import beside, drawing, one_against_rest, reliability, thresholds
 from tasks.reports.confusion import Rates
 from tasks.reports.content import Content, weights
 from tasks.reports.elements import Plot, Section, Table
 from tasks.reports.formatting import number, percent, shorten
+from tasks.reports.reliability import Calls
 from tasks.reports.thresholds import Counts
 
 _MOST_DRAWN = 30
@@ -19,31 +20,48 @@ _MOST_LISTED = 100
 def section(content: Content) -> Section:
     """Return the section on the test rows; of many labels those with the most positives are shown."""
     test = content.test
-    weight = weights(test)
-    truth, decided = test.truth.astype(bool), test.decided.astype(bool)
-    actual = weight @ truth
-    rates = Rates.of(actual=actual, decided=weight @ decided, hit=weight @ (truth & decided), total=float(weight.sum()))
-    ranked = np.argsort(-truth.sum(axis=0), kind="stable")
-    curves, listed = one_against_rest.plot(test, ranked), np.sort(ranked[:_MOST_LISTED])
+    rates, champion = _rates(test), content.champion
+    ranked = np.argsort(-test.truth.sum(axis=0, dtype=np.int64), kind="stable")
+    curves, listed = one_against_rest.plot(test, ranked, champion), np.sort(ranked[:_MOST_LISTED])
     return Section(
         plots=(
             _bars(test, rates, ranked[:_MOST_DRAWN]),
             _wrong(test),
             *([curves] if curves else []),
-            _calibration(test, weight),
+            _calibration(test, champion),
         ),
         tables=(
-            _labels(test, rates, actual / weight.sum(), listed),
+            _labels(test, rates, np.average(test.truth, axis=0, weights=test.weight), listed),
+            *([_beside(test, champion, listed)] if champion else []),
             _costs(test, content.scored["validation"], content.evaluation.costs or Costs(), listed),
         ),
     )
 
 
-def _calibration(test: Scored, weight: Array) -> Plot:
-    labels = len(test.names)
-    return reliability.plot(
-        test.predicted.ravel(), test.truth.ravel(), np.repeat(weight, labels), y="share of ones", counted="labels"
+def _rates(scored: Scored) -> Rates:
+    weight, truth, decided = weights(scored), scored.truth.astype(bool), scored.decided.astype(bool)
+    return Rates.of(
+        actual=weight @ truth, decided=weight @ decided, hit=weight @ (truth & decided), total=float(weight.sum())
     )
+
+
+def _calls(scored: Scored) -> Calls:
+    return Calls(scored.predicted.ravel(), scored.truth.ravel(), np.repeat(weights(scored), len(scored.names)))
+
+
+def _calibration(test: Scored, champion: Scored | None) -> Plot:
+    others = None if champion is None else _calls(champion)
+    return reliability.plot(_calls(test), others, y="share of ones", counted="labels")
+
+
+def _beside(test: Scored, champion: Scored, shown: Array) -> Table:
+    own, other = _rates(test), _rates(champion)
+    figures = {
+        "F1": (own.f1, other.f1),
+        "precision": (own.precision, other.precision),
+        "recall": (own.recall, other.recall),
+    }
+    return beside.table("label", test.names, figures, shown=shown)
 
 
 def _costs(test: Scored, validation: Scored, costs: Costs, shown: Array) -> Table:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from tasks.encoders.base import Array
 from tasks.metrics import Scored
-from tasks.reports import drawing
+from tasks.reports import beside, drawing
 from tasks.reports.content import Content
 from tasks.reports.elements import Data, Plot, Section, Table
 from tasks.reports.formatting import number, shorten
@@ -23,8 +23,9 @@ _QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 def section(content: Content) -> Section:
     """Return the section on the test rows; of many outputs the first ones are drawn."""
-    test = content.test
+    test, champion = content.test, content.champion
     points = _points(test)
+    dashed = "" if champion is None else " The dashed line is the champion's."
     mean = ", and its mean over tenths of the rows" if _has_parts(test.truth) else ""
     note = drawing.points_note(len(test.truth))
     if len(test.names) > _MOST_DRAWN:
@@ -40,20 +41,21 @@ def section(content: Content) -> Section:
         Plot(
             "residuals",
             "Residuals against predicted",
-            _grid(test, _residuals),
+            _grid(test, _residuals, champion=champion),
             points,
-            f"True less predicted{mean}. A bend or a funnel says that the network misses something.{note}",
+            f"True less predicted{mean}. A bend or a funnel says that the network misses something."
+            f"{dashed if mean else ''}{note}",
         ),
         Plot(
             "residual_histogram",
             "Residuals",
-            _grid(test, _histogram, width=drawing.FULL),
-            _histograms(test),
-            "True less predicted; the dotted line is no error."
+            _grid(test, _histogram, champion=champion, width=drawing.FULL),
+            _histograms(test, champion),
+            f"True less predicted; the dotted line is no error.{dashed}"
             + (" The outermost 1 % of the rows is not drawn." if len(test.truth) >= _MANY else ""),
         ),
     )
-    return Section(plots=plots, tables=(_quantiles(test),))
+    return Section(plots=plots, tables=(_quantiles(test), *([_beside(test, champion)] if champion else [])))
 
 
 def _points(test: Scored) -> Data:
@@ -65,20 +67,31 @@ def _points(test: Scored) -> Data:
     }
 
 
-def _histograms(test: Scored) -> Data:
+def _histograms(test: Scored, champion: Scored | None) -> Data:
     shown = [
-        (name, *_bins(test.truth[:, at] - test.predicted[:, at])) for at, name in enumerate(test.names[:_MOST_DRAWN])
+        (model, name, *_bins(_residual(test, at), None if scored is test else _residual(scored, at)))
+        for model, scored in (("champion", champion), ("model", test))
+        if scored is not None
+        for at, name in enumerate(test.names[:_MOST_DRAWN])
     ]
     return {
-        "output": [name for name, counts, _ in shown for _ in counts],
-        "from": np.concatenate([edges[:-1] for _, _, edges in shown]),
-        "to": np.concatenate([edges[1:] for _, _, edges in shown]),
-        "rows": np.concatenate([counts for _, counts, _ in shown]),
+        "model": [model for model, _, counts, _ in shown for _ in counts],
+        "output": [name for _, name, counts, _ in shown for _ in counts],
+        "from": np.concatenate([edges[:-1] for *_, edges in shown]),
+        "to": np.concatenate([edges[1:] for *_, edges in shown]),
+        "rows": np.concatenate([counts for *_, counts, _ in shown]),
     }
 
 
-def _grid(test: Scored, draw: Callable[[Axes, Array, Array], None], *, width: int = drawing.HALF) -> Figure:
-    """Draw one panel for each output; `width` is that of a single one."""
+def _residual(scored: Scored, at: int) -> Array:
+    residual: Array = scored.truth[:, at] - scored.predicted[:, at]
+    return residual
+
+
+def _grid(
+    test: Scored, draw: Callable[..., None], *, champion: Scored | None = None, width: int = drawing.HALF
+) -> Figure:
+    """Draw one panel an output, with the champion's predictions where given; `width` is that of a single one."""
     outputs = min(len(test.names), _MOST_DRAWN)
     columns = min(outputs, _COLUMNS)
     rows = -(-outputs // columns)
@@ -88,7 +101,7 @@ def _grid(test: Scored, draw: Callable[[Axes, Array, Array], None], *, width: in
         if at >= outputs:
             axes.set_visible(False)
             continue
-        draw(axes, test.truth[:, at], test.predicted[:, at])
+        draw(axes, test.truth[:, at], test.predicted[:, at], *([champion.predicted[:, at]] if champion else []))
         if outputs > 1:
             axes.set_title(shorten(test.names[at], 34))
     return figure
@@ -101,32 +114,43 @@ def _predicted(axes: Axes, truth: Array, predicted: Array) -> None:
     axes.set(xlabel="predicted", ylabel="true")
 
 
-def _residuals(axes: Axes, truth: Array, predicted: Array) -> None:
+def _residuals(axes: Axes, truth: Array, predicted: Array, champion: Array | None = None) -> None:
     drawing.scatter(axes, predicted, truth - predicted)
     axes.axhline(0, color=drawing.INK, linewidth=0.8, linestyle=":")
     if _has_parts(truth):
-        parts = np.array_split(np.argsort(predicted, kind="stable"), _PARTS)
-        at, mean = ([float(values[part].mean()) for part in parts] for values in (predicted, truth - predicted))
-        axes.plot(at, mean, "o-", color=drawing.ORANGE, markersize=4, linewidth=1.4)
+        if champion is not None:
+            axes.plot(*_means(truth, champion), **drawing.CHAMPION)
+        axes.plot(*_means(truth, predicted), "o-", color=drawing.ORANGE, markersize=4, linewidth=1.4)
     axes.set(xlabel="predicted", ylabel="true less predicted")
+
+
+def _means(truth: Array, predicted: Array) -> tuple[list[float], list[float]]:
+    """Return prediction and residual in the mean over each tenth of the rows, ordered by prediction."""
+    parts = np.array_split(np.argsort(predicted, kind="stable"), _PARTS)
+    at, mean = ([float(values[part].mean()) for part in parts] for values in (predicted, truth - predicted))
+    return at, mean
 
 
 def _has_parts(truth: Array) -> bool:
     return len(truth) >= _PARTS * _FEWEST_IN_PART
 
 
-def _histogram(axes: Axes, truth: Array, predicted: Array) -> None:
+def _histogram(axes: Axes, truth: Array, predicted: Array, champion: Array | None = None) -> None:
     counts, edges = _bins(truth - predicted)
     axes.stairs(counts, edges, fill=True, facecolor=(drawing.BLUE, 0.45), edgecolor="none")
+    if champion is not None:
+        axes.stairs(*_bins(truth - predicted, truth - champion), **drawing.CHAMPION)
     axes.axvline(0, color=drawing.INK, linewidth=0.8, linestyle=":")
     axes.set(xlabel="true less predicted", ylabel="test rows")
     drawing.count_ticks(axes.yaxis)
 
 
-def _bins(residuals: Array) -> tuple[Array, Array]:
+def _bins(residuals: Array, counted: Array | None = None) -> tuple[Array, Array]:
+    """Return how many residuals, or how many of others that are counted, lie between edges that suit the residuals."""
     outermost = _TAIL if len(residuals) >= _MANY else 0
     low, high = np.quantile(residuals, (outermost, 1 - outermost))
-    counts, edges = np.histogram(residuals, bins=min(_BINS, max(8, len(residuals) // 5)), range=(low, high))
+    bins = min(_BINS, max(8, len(residuals) // 5))
+    counts, edges = np.histogram(residuals if counted is None else counted, bins=bins, range=(low, high))
     return counts, edges
 
 
@@ -151,3 +175,15 @@ def _quantiles(test: Scored) -> Table:
             "closely, in the target's own units."
         ),
     )
+
+
+def _beside(test: Scored, champion: Scored) -> Table:
+    errors, others = np.abs(test.truth - test.predicted), np.abs(champion.truth - champion.predicted)
+    figures = {
+        "mean absolute error": tuple(np.average(each, axis=0, weights=test.weight) for each in (errors, others)),
+        "root mean squared error": tuple(
+            np.sqrt(np.average(each**2, axis=0, weights=test.weight)) for each in (errors, others)
+        ),
+        "largest error": (errors.max(axis=0), others.max(axis=0)),
+    }
+    return beside.table("output", test.names, figures, shown=np.arange(len(test.names)))

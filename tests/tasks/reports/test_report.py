@@ -6,6 +6,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import metrics as sk
 
 from schemas.profile import ColumnProfile
 from tasks import metrics
@@ -130,10 +131,53 @@ def test_champion_stands_beside_the_challenger(html):
     assert "champion (version 3)" in html
 
 
+BESIDE = {
+    "regression": {"residual_histogram"},
+    "multioutput_regression": {"residual_histogram"},
+    "binary": {"roc", "precision_recall", "calibration"},
+    "multiclass": {"roc", "calibration"},
+    "multilabel": {"roc", "calibration"},
+}
+
+
+def test_plots_and_tables_show_both_and_the_difference(problem, content_of, tmp_path):
+    content = content_of(problem)
+    test, other = content.test, np.roll(content.test.predicted, 1, axis=0)
+    champion = dataclasses.replace(test, predicted=other)
+    html = written(tmp_path, dataclasses.replace(content, champion=champion))
+    both = {path.stem: pd.read_csv(path) for path in (tmp_path / "figures").glob("*.csv")}
+    both = {name: rows for name, rows in both.items() if "model" in rows}
+    assert both.keys() == BESIDE[problem]
+    for rows in both.values():
+        model, champions = (rows[rows.model == name].drop(columns="model") for name in ("model", "champion"))
+        assert model.to_numpy().tolist() != champions.to_numpy().tolist()
+    if problem != "binary":
+        what, figure, values = first_figure(problem, test, champion)
+        assert f"Each {what}, beside the champion" in html
+        table = html.partition("beside the champion")[2].partition("</table>")[0]
+        assert figure in table
+        cells = re.findall(r"<td.*?>(.*?)</td>", table.partition("<tbody>")[2], re.DOTALL)[1:4]
+        assert [float(re.sub("<.*?>", "", cell).replace("−", "-").replace(",", "")) for cell in cells] == [
+            pytest.approx(value, rel=1e-3, abs=5e-4) for value in (*values, values[0] - values[1])
+        ]
+
+
+def first_figure(problem, test, champion):
+    """What the first row and figure of the table beside the champion are about, and the figure of each."""
+    both = (test, champion)
+    if problem == "multiclass":
+        return "class", "F1", [sk.f1_score(each.truth == 0, each.decided == 0) for each in both]
+    if problem == "multilabel":
+        return "label", "F1", [sk.f1_score(each.truth[:, 0], each.decided[:, 0]) for each in both]
+    errors = [np.abs(each.truth[:, 0] - each.predicted[:, 0]).mean() for each in both]
+    return "output", "mean absolute error", errors
+
+
 def test_page_without_champion_and_with_weights_says_so(content_of, tmp_path):
     page = Page(written(tmp_path, content_of("binary", weighted=True, champion=False)))
     assert "Promoted: there is no champion yet." in page.text
     assert "champion on test" not in page.text
+    assert "beside the champion" not in page.text
     assert "Rows are weighed by trust" in page.text
 
 
