@@ -22,6 +22,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import PrefectException
 
+from schemas.drift import DriftReport
 from schemas.promotion import Check
 from schemas.run import RunResult
 from schemas.stages import EvaluateResult, IngestResult, Verdict
@@ -55,6 +56,8 @@ def publish(result: RunResult, ingest: IngestResult, evaluated: EvaluateResult, 
             "rejects": lambda: rejects(ingest),
             "verdict": lambda: verdict(evaluated.verdict),
         }
+        if evaluated.drift is not None:
+            made["drift"] = lambda: drift(place(evaluated.path).directory / "drift.json")
     with _tolerant(), _client() as client:
         for what, markdown in made.items():
             _create(client, key(result.model.name, what), "markdown", markdown())
@@ -135,6 +138,25 @@ def verdict(found: Verdict) -> str:
 def _check(found: Check) -> list[str]:
     passed = "yes" if found.passed else "**no**"
     return [_text(found.name), passed, number(found.value), number(found.wanted), _text(found.sentence)]
+
+
+def drift(path: Path) -> str:
+    """Return Markdown with what drift.json says: the outcome, and what changed most."""
+    return drift_report(DriftReport.load(path))
+
+
+def drift_report(report: DriftReport) -> str:
+    """Return Markdown with the outcome of a comparison, and the first 50 columns, the worst first."""
+    rows = [
+        [_text(column.name), column.role, _text(change.said), "**drifted**" * change.drifted]
+        for column in report.ordered[:_MOST_METRICS]
+        for change in column.changes
+    ]
+    counts = f"{report.rows:,} rows beside {report.reference_rows:,} of the champion's training data."
+    table = _table(["column", "is a", "difference", "outcome"], rows)
+    return "\n\n".join(
+        [_text(report.summary.reason), counts, table, *(f"- {_text(note)}" for note in report.notes[:20])]
+    )
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

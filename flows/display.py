@@ -109,6 +109,10 @@ def summary(result: RunResult) -> None:
     console.print(f"{rows.read:,} rows read, {rows.rejected:,} rejected", highlight=False)
     for warning in result.warnings:
         console.print(f"[yellow]note[/] {_plain(warning)}", highlight=False, soft_wrap=True)
+    if result.drift:
+        console.print(
+            _plain(f"{result.drift.reason[0].upper()}{result.drift.reason[1:]}"), highlight=False, soft_wrap=True
+        )
     console.print(f"Version {result.model.version} {result.model.reason}", highlight=False, soft_wrap=True)
     console.print(f"Report: {_plain(result.report)}", highlight=False, soft_wrap=True)
 

@@ -126,6 +126,7 @@ def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunR
         metrics=evaluated.metrics,
         champion_metrics=evaluated.champion_metrics,
         warnings=[*ingest.warnings, *encode.warnings, *train.warnings],
+        drift=evaluated.drift,
         model=ModelVersion(
             name=register.name, version=register.version, promoted=register.promoted, reason=register.reason
         ),

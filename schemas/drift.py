@@ -6,6 +6,15 @@ from pydantic import Field
 
 from schemas.document import Document
 
+MEASURES = {
+    "kolmogorov_smirnov": "Kolmogorov–Smirnov",
+    "wasserstein": "Wasserstein",
+    "jensen_shannon": "Jensen–Shannon",
+    "missing_rate": "missing values",
+    "unknown_rate": "unknown categories",
+}
+"""The measures of effects by their names in drift.json: distances, and changes of rates."""
+
 Role = Literal["feature", "target", "prediction"]
 Bound = Annotated[float, Field(gt=0, le=1)]
 
@@ -41,11 +50,20 @@ class Change(Document):
     adjusted: float
     """The same with regard to all tests of the comparison (Benjamini and Hochberg, 1995)."""
     effects: dict[str, float]
-    """How large the difference is, by name of the measure."""
+    """How large the difference is, by name of the measure; a rate that falls is below 0."""
     size: float
     """The largest of the effects, in units of its bound in the spec: from 1 on it matters."""
     drifted: bool
     """Whether chance does not explain it, and it matters."""
+
+    @property
+    def said(self) -> str:
+        """The effects in words."""
+        return ", ".join(f"{MEASURES[name]} {_said(name, value)}" for name, value in self.effects.items())
+
+
+def _said(measure: str, value: float) -> str:
+    return f"{100 * value:+.1f} points" if measure.endswith("_rate") else f"{value:.3g}"
 
 
 class ColumnDrift(Document):
@@ -101,3 +119,8 @@ class DriftReport(Document):
     """What was not compared, and why."""
     summary: DriftSummary
     """What it comes to."""
+
+    @property
+    def ordered(self) -> list[ColumnDrift]:
+        """The columns, those that drifted first and the largest differences first."""
+        return sorted(self.columns, key=lambda each: (not each.drifted, -each.main.size))

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from schemas.document import Document
+from schemas.drift import DriftSummary
 from schemas.stages import Metrics, Rows, Values
 
 
@@ -65,6 +66,8 @@ class RunResult(Document):
     """The champion's values on the same test rows, if there was one to compare with."""
     warnings: list[str] = []
     """What a person should know of the data."""
+    drift: DriftSummary | None = None
+    """Whether the data differs from that which the champion was made from, if there was one to compare with."""
     model: ModelVersion
     """The version that was made."""
     report: str

@@ -100,7 +100,7 @@ def _columns(found: Sequence[_Test], drift: Drift) -> Iterator[ColumnDrift]:
     changes: dict[tuple[str, Role], list[Change]] = {}
     for test, p_value in zip(found, adjusted, strict=True):
         bound = drift.distance if test.what == "distribution" else drift.rate
-        size = max(test.difference.effects.values()) / bound
+        size = max(map(abs, test.difference.effects.values())) / bound
         changes.setdefault((test.name, test.role), []).append(
             Change(
                 what=test.what,
@@ -143,9 +143,6 @@ def _reason(drifted: Sequence[ColumnDrift], *, counts: bool, compared: int) -> s
     features = sum(each.role == "feature" for each in drifted)
     said = [f"{features} of {compared} features"] if features else []
     said += [_ROLES[role] for role in ("target", "prediction") if any(each.role == role for each in drifted)]
-    worst, change = drifted[0], drifted[0].main
-    name, effect = max(change.effects.items(), key=lambda item: item[1])
     tolerated = "" if counts else ", which is tolerated"
-    measure = name.replace("_", " ")
     listed = " and ".join(filter(None, (", ".join(said[:-1]), said[-1])))
-    return f"drift in {listed}{tolerated}: most in {worst.name!r} ({change.what}, {measure} {effect:.3g})"
+    return f"drift in {listed}{tolerated}: most in {drifted[0].name!r} ({drifted[0].main.said})"

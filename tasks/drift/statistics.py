@@ -97,5 +97,4 @@ def _rates(name: str, old: tuple[int, int], new: tuple[int, int], *, alternative
     """Compare two rates, each a count out of a total; "less" asks whether the old one is the lower."""
     table = [[old[0], old[1] - old[0]], [new[0], new[1] - new[0]]]
     change = new[0] / new[1] - old[0] / old[1]
-    effect = abs(change) if alternative == "two-sided" else max(change, 0.0)
-    return Difference(float(stats.fisher_exact(table, alternative=alternative).pvalue), {name: effect})
+    return Difference(float(stats.fisher_exact(table, alternative=alternative).pvalue), {name: change})

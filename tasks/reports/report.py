@@ -16,6 +16,7 @@ from tasks.reports import (
     columns,
     diagnosis,
     drawing,
+    drift,
     formatting,
     importance,
     learning,
@@ -81,6 +82,8 @@ def _sections(content: Content) -> dict[str, Section]:
         sections["slices"] = slices.section(found.slices, metric=metric, whole=whole, rows=rows)
     if found.importance:
         sections["importance"] = importance.section(found.importance, metric=metric, rows=rows)
+    if content.drift:
+        sections["drift"] = drift.section(content.drift)
     return sections
 
 

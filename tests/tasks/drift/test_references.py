@@ -56,6 +56,13 @@ def test_other_rows_are_drift_of_the_column_the_target_and_the_predictions(shift
     assert "probability" in shifted.drift.predictions
     assert shifted.drift.drifted
     assert shifted.drift.reason.startswith("drift in 1 of 2 features, the target and the predictions: most in 'x'")
+    page = Path(shifted.path, "report.html").read_text(encoding="utf-8")
+    assert "Drift since the champion" in page
+    assert shifted.drift.reason[1:].replace("'", "&#39;") in page
+    drawn = pd.read_csv(Path(shifted.path, "figures", "drift_1.csv"))
+    assert (drawn.champion.sum(), drawn.now.sum()) == (pytest.approx(1), pytest.approx(1))
+    middle = (drawn["from"] + drawn["to"]) / 2
+    assert (middle * (drawn.now - drawn.champion)).sum() == pytest.approx(1.0, abs=0.15)
 
 
 def test_without_a_champion_there_is_nothing_to_compare_with(chain, made):
