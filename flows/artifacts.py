@@ -23,6 +23,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import PrefectException
 
 from schemas.drift import DriftReport
+from schemas.monitoring import MonitorResult
 from schemas.promotion import Check
 from schemas.run import RunResult
 from schemas.stages import EvaluateResult, IngestResult, Verdict
@@ -141,12 +142,8 @@ def _check(found: Check) -> list[str]:
 
 
 def drift(path: Path) -> str:
-    """Return Markdown with what drift.json says: the outcome, and what changed most."""
-    return drift_report(DriftReport.load(path))
-
-
-def drift_report(report: DriftReport) -> str:
-    """Return Markdown with the outcome of a comparison, and the first 50 columns, the worst first."""
+    """Return Markdown with what a drift.json says: the outcome, and the first 50 columns, the worst first."""
+    report = DriftReport.load(path)
     rows = [
         [_text(column.name), column.role, _text(change.said), "**drifted**" * change.drifted]
         for column in report.ordered[:_MOST_METRICS]
@@ -157,6 +154,23 @@ def drift_report(report: DriftReport) -> str:
     return "\n\n".join(
         [_text(report.summary.reason), counts, table, *(f"- {_text(note)}" for note in report.notes[:20])]
     )
+
+
+def monitored(result: MonitorResult) -> None:
+    """Show what monitoring has found."""
+    with _tolerant(), _client() as client:
+        _create(client, key(result.name, "monitor"), "markdown", monitoring(result))
+
+
+def monitoring(result: MonitorResult) -> str:
+    """Return Markdown with what monitoring has found: rows, drift, and the quality on labelled ones."""
+    rows = result.rows
+    head = f"# {_text(result.name)} version {_text(result.version)}"
+    counts = f"{rows.read:,} rows read, {rows.rejected:,} rejected, {result.labelled:,} with a target."
+    values = [[_text(name), number(value)] for name, value in list(result.metrics.items())[:_MOST_METRICS]]
+    path = place(result.path).directory / "drift.json"
+    told = drift(path) if result.drift else "The bundle carries no reference to compare with."
+    return "\n\n".join([head, counts, *([_table(["metric", "now"], values)] if values else []), told])
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

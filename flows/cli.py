@@ -207,6 +207,40 @@ def predict(
 
 
 @app.command()
+def monitor(
+    name: Name,
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="New rows: a file, a folder, a glob or a URL.")],
+    spec: Annotated[
+        Path | None, typer.Option(metavar="SPEC", help="Take drift and evaluation.metrics from this spec.")
+    ] = None,
+    delimiter: Annotated[str, typer.Option(help="What stands between two CSV fields.")] = ",",
+    encoding: Annotated[str, typer.Option(help="Encoding of CSV and JSON files.")] = "utf-8",
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    allowed: Allowed = None,
+) -> None:
+    """Compare new rows with what the champion was made from; with a target, measure its quality, too."""
+    _allow(allowed)
+    from schemas.data import Source
+    from schemas.drift import Drift
+    from schemas.spec_file import read_spec
+
+    parsed = read_spec(spec) if spec else None
+    drift, metrics = (parsed.drift, parsed.evaluation.wanted) if parsed else (Drift(), ())
+    rows = Source(path=source, delimiter=delimiter, encoding=encoding)
+    _quiet_prefect()
+    from flows import display
+    from flows.monitor import monitor as flow
+
+    with display.shown():
+        result = flow(name, rows, workspace=workspace, drift=drift, metrics=metrics)
+    if as_json:
+        typer.echo(result.to_json(), nl=False)
+    else:
+        display.monitored(result)
+
+
+@app.command()
 def models(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A model; without it, all are listed.")] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,

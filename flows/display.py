@@ -16,6 +16,7 @@ from rich.table import Table
 from schemas.run import RunResult
 
 if TYPE_CHECKING:
+    from schemas.monitoring import MonitorResult
     from tasks.registry import Version
 
 _SECONDS_BETWEEN_LINES = 1.0
@@ -115,6 +116,18 @@ def summary(result: RunResult) -> None:
         )
     console.print(f"Version {result.model.version} {result.model.reason}", highlight=False, soft_wrap=True)
     console.print(f"Report: {_plain(result.report)}", highlight=False, soft_wrap=True)
+
+
+def monitored(result: "MonitorResult") -> None:
+    """Print what monitoring has found of new rows."""
+    console, rows = Console(), result.rows
+    said = f"{rows.read:,} rows read, {rows.rejected:,} rejected, {result.labelled:,} with a target"
+    console.print(f"{result.name} version {result.version}: {said}", highlight=False, soft_wrap=True)
+    for name, value in result.metrics.items():
+        console.print(f"  {_plain(name)} {_number(value)}", highlight=False)
+    reason = result.drift.reason if result.drift else "the bundle carries no reference to compare with"
+    console.print(_plain(f"{reason[0].upper()}{reason[1:]}"), highlight=False, soft_wrap=True)
+    console.print(f"In {_plain(result.path)}", highlight=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

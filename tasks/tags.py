@@ -22,3 +22,6 @@ CHAMPIONS = "evermodel.champions"
 
 LEASE = "evermodel.lease."
 """Begins the tag of the model with which a process queues for moving its aliases."""
+
+OBSERVED = "evermodel.observed"
+"""JSON of `tasks.observations.Observation`: what monitoring saw last of the version."""

@@ -1,0 +1,64 @@
+"""Monitoring: new rows beside what the champion was made from, and an event when they are no longer alike."""
+
+import logging
+
+from prefect import flow
+from prefect.events import emit_event
+
+from flows import artifacts
+from schemas.data import Source
+from schemas.drift import Drift
+from schemas.monitoring import MonitorRequest, MonitorResult
+from schemas.named import Metric
+from tasks import monitor as stage
+from tasks import observations, plugins, secret_files
+from tasks.registry import Registry
+from tasks.stage import published
+from tasks.tags import CHAMPION
+from tasks.workspaces import place
+
+log = logging.getLogger("evermodel.flow")
+
+DRIFTED = "evermodel.drift.detected"
+"""The event of rows that have drifted; its resource is evermodel.model.NAME."""
+
+
+@flow(name="monitor", flow_run_name="{name}")
+def monitor(
+    name: str,
+    source: Source,
+    workspace: str = ".evermodel",
+    drift: Drift = Drift(),  # noqa: B008 - frozen
+    metrics: tuple[Metric, ...] = (),
+) -> MonitorResult:
+    """Compare new rows with what the champion was made from; with labels, measure the champion's quality, too.
+
+    Rows that were judged already for the same champion are not judged again: nothing is recorded and no event sent.
+    """
+    secret_files.load()
+    plugins.source_digests(metric.name for metric in metrics if ":" in metric.name)
+    registry = Registry(workspace=workspace)
+    version = registry.find(name, CHAMPION)
+    request = MonitorRequest(
+        workspace=workspace,
+        name=name,
+        version=version.version,
+        bundle=registry.bundle(version),
+        source=source,
+        drift=drift,
+        metrics=metrics,
+    )
+    known = published(MonitorResult, place(workspace) / "monitor" / stage.run_key(request))
+    if known is not None:
+        log.info("monitor: %s rows were judged before, and have not changed", f"{known.rows.read:,}")
+        return known
+    result = stage.run(request)
+    observations.record(registry, version, result)
+    artifacts.monitored(result)
+    if result.drift is not None and result.drift.drifted:
+        emit_event(
+            event=DRIFTED,
+            resource={"prefect.resource.id": f"evermodel.model.{name}"},
+            payload={"version": version.version, "rows": result.rows.accepted, **result.drift.model_dump(mode="json")},
+        )
+    return result
