@@ -25,7 +25,6 @@ from prefect.exceptions import PrefectException
 from schemas.promotion import Check
 from schemas.run import RunResult
 from schemas.stages import EvaluateResult, IngestResult, Verdict
-from tasks.findings import rejects as rejections
 from tasks.registry import Registry
 from tasks.reports.formatting import number, shorten
 from tasks.workspaces import place
@@ -115,6 +114,8 @@ def _importance(file: Path) -> tuple[int, str]:
 
 def rejects(ingest: IngestResult) -> str:
     """Return Markdown with the reasons of rejected rows and their counts, without the rows' own values."""
+    from tasks.findings import rejects as rejections  # loads pandas, which a run with nothing new does without
+
     rows = ingest.rows
     said = f"{rows.rejected:,} of {rows.read:,} rows rejected."
     found = rejections.find(place(ingest.path).directory / "rejected.parquet")
