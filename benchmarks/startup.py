@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, _server(Path(folder)) as address:
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as address:
         runs = measure(Path(folder), address, arguments.repeats)
     said = f"{page.machine()}, medians of {arguments.repeats}:\n\n{_table(runs)}"
     print(said)
@@ -72,26 +72,26 @@ def _table(runs: Mapping[str, list[Run]]) -> str:
 
 
 @contextlib.contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    """Start a Prefect server, yield its address, and end it."""
+def server(folder: Path) -> Iterator[str]:
+    """Start a Prefect server in a folder, yield the address of its API, and end it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}/api"
     environment = os.environ | {"PREFECT_HOME": str(folder / "server"), "DO_NOT_TRACK": "1"}
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
     with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        _wait(f"{address}/health", server)
+        _wait(f"{address}/health", process)
         yield address
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(_SERVER_START_S)
+        process.send_signal(signal.SIGINT)
+        process.wait(_SERVER_START_S)
 
 
-def _wait(address: str, server: subprocess.Popen[bytes]) -> None:
+def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + _SERVER_START_S
-    while server.poll() is None and time.monotonic() < end:
+    while process.poll() is None and time.monotonic() < end:
         with contextlib.suppress(OSError), urllib.request.urlopen(address):
             return
         time.sleep(0.5)
