@@ -65,9 +65,10 @@ stack-up: setup ## start Prefect, MLflow, PostgreSQL, an object store and a work
 stack-down: ## stop them; what they hold stays (docker/stack down --volumes removes it)
 	docker/stack down
 
-bench: setup ## measure speed and memory
-	.venv/bin/python -m benchmarks.run
-	.venv/bin/python -m benchmarks.data
+bench: setup ## measure speed and memory, and write docs/benchmarks.md
+	.venv/bin/python -m benchmarks.startup --write
+	.venv/bin/python -m benchmarks.run --write
+	.venv/bin/python -m benchmarks.data --write
 	.venv/bin/python -m benchmarks.training --write
 
 bench-gpu: setup ## measure training on this machine's GPU, against the GPU's own peak

@@ -3,7 +3,6 @@
 import argparse
 import itertools
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-START, END = "<!-- training: written by `make bench` -->", "<!-- /training -->"
+from benchmarks import page
+
 HEADER = ("| what | rows/s | against | rows/s | ratio |", "|---|---|---|---|---|")
 HIDDEN = (256, 128, 64)
 COLUMNS = 50
@@ -43,8 +42,7 @@ def main() -> None:
     said = f"{_machine(arguments.device)}:\n\n" + "\n\n".join(tables)
     print(said)
     if arguments.write:
-        before, _, rest = PAGE.read_text().partition(START)
-        PAGE.write_text(f"{before}{START}\n\n{said}\n\n{END}{rest.partition(END)[2]}")
+        page.write("training", said)
 
 
 def _in_a_process(arguments: argparse.Namespace, threads: int) -> str:
@@ -57,12 +55,10 @@ def _in_a_process(arguments: argparse.Namespace, threads: int) -> str:
 
 
 def _machine(device: str) -> str:
-    names = Path("/proc/cpuinfo").read_text().split("model name\t: ")
-    processor = names[1].splitlines()[0] if len(names) > 1 else platform.machine()
-    if device == "gpu":
-        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        processor = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    if device == "cpu":
+        return page.machine()
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def table(arguments: argparse.Namespace) -> Iterator[str]:

@@ -27,7 +27,6 @@ from schemas.monitoring import MonitorResult
 from schemas.promotion import Check
 from schemas.run import RunResult
 from schemas.stages import EvaluateResult, IngestResult, Verdict
-from tasks.findings import rejects as rejections
 from tasks.registry import Registry
 from tasks.reports.formatting import number, shorten
 from tasks.workspaces import place
@@ -119,6 +118,8 @@ def _importance(file: Path) -> tuple[int, str]:
 
 def rejects(ingest: IngestResult) -> str:
     """Return Markdown with the reasons of rejected rows and their counts, without the rows' own values."""
+    from tasks.findings import rejects as rejections  # loads pandas, which a run with nothing new does without
+
     rows = ingest.rows
     said = f"{rows.rejected:,} of {rows.read:,} rows rejected."
     found = rejections.find(place(ingest.path).directory / "rejected.parquet")

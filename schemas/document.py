@@ -30,6 +30,15 @@ class Document(BaseModel):
         return self.model_dump_json(indent=2) + "\n"
 
 
+class Record(Document):
+    """A document that programs alone write and read: its fields' docstrings enter no form and no page.
+
+    pydantic looks for them in all loaded modules, class by class, which takes longer than to load the class.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
+
 def or_text(schema: dict[str, Any]) -> None:
     """Say in a model's JSON Schema that a text alone will do (as pydantic's `json_schema_extra`)."""
     mapping = {key: schema.pop(key) for key in list(schema)}

@@ -1,9 +1,9 @@
 """What a data set looks like, column by column: written by ingest, shown in the report."""
 
-from schemas.document import Document
+from schemas.document import Record
 
 
-class Histogram(Document):
+class Histogram(Record):
     """Counts of values between edges."""
 
     edges: tuple[float, ...]
@@ -12,7 +12,7 @@ class Histogram(Document):
     """Rows per bin, of the sample that the histogram is made from."""
 
 
-class ColumnProfile(Document):
+class ColumnProfile(Record):
     """One column of the accepted rows."""
 
     kind: str
@@ -35,7 +35,7 @@ class ColumnProfile(Document):
     """The most frequent values, each with its count (of categories, labels and booleans)."""
 
 
-class Profile(Document):
+class Profile(Record):
     """The accepted rows of a data set."""
 
     rows: int

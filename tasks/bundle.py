@@ -16,7 +16,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from schemas.contract import Contract
-from schemas.document import Document
+from schemas.document import Record
 from schemas.errors import ResourceError, SpecError
 from schemas.reference import Reference
 from schemas.stages import Input
@@ -35,7 +35,7 @@ _ROWS = 8192
 _BLOCK_ROWS = 1024
 
 
-class Manifest(Document):
+class Manifest(Record):
     """What a bundle is made of. The digest of this file stands for the whole bundle."""
 
     files: dict[str, str]

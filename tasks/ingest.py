@@ -1,8 +1,10 @@
 """Ingest: raw rows in, checked and split rows out. Reads files once, batch by batch, in flat memory."""
 
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from schemas.stages import IngestRequest, IngestResult, Rows
 from tasks import plugins, stage
 from tasks.coercion import to_times
 from tasks.profiles import Profiler
+from tasks.repeated_keys import FirstPass, RepeatedKeys, SecondPass
 from tasks.rows import REJECTED, RowReader, typed_schema
 from tasks.sources.files import fingerprint, list_files
 from tasks.sources.readers import open_file
@@ -65,18 +68,46 @@ def run(request: IngestRequest) -> IngestResult:
 
 
 def _make(request: IngestRequest, out: Path, content: str) -> Mapping[str, Any]:
-    reader = RowReader(list_files(request.source), request.source, request.contract, with_target=True)
-    profiler, labels = Profiler(request.contract), RareLabels(request.contract, request.split)
-    rows = _write_rows(request, reader, profiler, labels, out)
+    read = _read(request, out)
     if _content(request) != content:
         raise DataError(f"{request.source.path} changed while it was read; run again when its writer is done")
-    _refuse_bad_data(request, reader, rows)
-    rows = _with_rare_labels(request, labels, out, rows)
-    profile = profiler.profile()
+    _refuse_bad_data(request, read.reader, read.rows)
+    rows = _with_rare_labels(request, read.labels, out, read.rows)
+    profile = read.profiler.profile()
     (out / "profile.json").write_text(profile.to_json())
-    (out / "reference.json").write_text(profiler.reference().model_dump_json() + "\n")
+    (out / "reference.json").write_text(read.profiler.reference().model_dump_json() + "\n")
     (out / "contract.json").write_text(request.contract.to_json())
-    return {"rows": rows, "warnings": _warnings(request.contract, reader, profile, rows)}
+    return {"rows": rows, "warnings": _warnings(request.contract, read.reader, profile, rows)}
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What is known when all rows are written."""
+
+    reader: RowReader
+    profiler: Profiler
+    labels: RareLabels
+    rows: Rows
+
+
+def _read(request: IngestRequest, out: Path) -> _Pass:
+    """Write all rows; a second time if keys repeat that came too far apart to be seen at once."""
+    with tempfile.TemporaryDirectory(dir=out) as folder:
+        first = FirstPass(Path(folder))
+        done = _pass(request, out, first)
+        suspects = first.suspects()
+    if not len(suspects):
+        return done
+    log.info("ingest: %s keys repeat, the rows are read once more to find where", f"{len(suspects):,}")
+    return _pass(request, out, SecondPass(suspects))
+
+
+def _pass(request: IngestRequest, out: Path, repeated: RepeatedKeys) -> _Pass:
+    contract, files = request.contract, list_files(request.source)
+    reader = RowReader(files, request.source, contract, with_target=True, repeated=repeated)
+    profiler, labels = Profiler(contract), RareLabels(contract, request.split)
+    rows = _write_rows(request, reader, profiler, labels, out)
+    return _Pass(reader, profiler, labels, rows)
 
 
 def _write_rows(request: IngestRequest, reader: RowReader, profiler: Profiler, labels: RareLabels, out: Path) -> Rows:

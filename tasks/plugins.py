@@ -9,11 +9,12 @@ import inspect
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import pandera.pandas as pa
+from typing import TYPE_CHECKING, Any
 
 from schemas.errors import SpecError
+
+if TYPE_CHECKING:
+    from pandera.pandas import DataFrameSchema
 
 ALLOWED = "EVERMODEL_ALLOW_MODULES"
 
@@ -85,8 +86,10 @@ def source_digest(reference: str) -> str:
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
 
 
-def pandera_schema(reference: str) -> pa.DataFrameSchema:
+def pandera_schema(reference: str) -> "DataFrameSchema":
     """Return a user's pandera model, or schema, as a schema that reports every bad row and drops none."""
+    import pandera.pandas as pa
+
     model = load(reference)
     if isinstance(model, type) and issubclass(model, pa.DataFrameModel):
         model = model.to_schema()

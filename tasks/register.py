@@ -14,7 +14,6 @@ from schemas.errors import ResourceError
 from schemas.promotion import Check
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, RegisterRequest, RegisterResult, TrainResult
 from tasks import bundle, decisions, evaluate, stage, tags
-from tasks.promotion import smoke
 from tasks.registry import Registry, Version
 from tasks.scratch import remove
 from tasks.workspaces import MANIFEST, place
@@ -127,6 +126,8 @@ def _objections(
 
 def _smoke(request: RegisterRequest, store: Registry, version: Version, out: Path) -> Check:
     """Load the registered model as it comes from the registry, and predict what evaluate predicted."""
+    from tasks.promotion import smoke
+
     ingested, _ = stage.opened(IngestResult, request.ingest)
     evaluated, _ = stage.opened(EvaluateResult, request.evaluate)
     folder = out / "registered"

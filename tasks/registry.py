@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from schemas.errors import ResourceError, SpecError
 from schemas.stages import Input, TrainResult
 from tasks import stage
 from tasks.lease import Lease
+from tasks.registry_memory import RegistryMemory
 from tasks.scratch import scratch
 from tasks.tags import BUNDLE, CHAMPION, COMPARED_WITH, QUESTION, TRAIN_KEY
 from tasks.workspaces import MANIFEST, place
@@ -57,6 +58,11 @@ class Registry:
             )
         self.uri = uri or f"sqlite:///{self._home / 'mlflow.db'}"
         self.is_local = self.uri.startswith("sqlite:")
+        self._memory = RegistryMemory(self._database) if self.is_local else None
+
+    @property
+    def _database(self) -> Path:
+        return Path(self.uri.removeprefix("sqlite:///"))
 
     @functools.cached_property
     def client(self) -> "MlflowClient":
@@ -81,7 +87,7 @@ class Registry:
     @property
     def exists(self) -> bool:
         """Whether there is anything to ask: a local store is made by the first registration."""
-        return not self.is_local or Path(self.uri.removeprefix("sqlite:///")).exists()
+        return not self.is_local or self._database.exists()
 
     def names(self) -> list[str]:
         """Return the names of all registered models, sorted."""
@@ -94,6 +100,16 @@ class Registry:
         """Return all versions of a model, the newest first; none when there is no such model."""
         if not self.exists:
             return []
+        if self._memory is None:
+            return self._asked_versions(name)
+        if (known := self._memory.recall(name)) is not None:
+            return [Version(**{**each, "aliases": tuple(each["aliases"])}) for each in known]
+        state = self._memory.state()
+        versions = self._asked_versions(name)
+        self._memory.keep(name, [asdict(each) for each in versions], state)
+        return versions
+
+    def _asked_versions(self, name: str) -> list[Version]:
         with answering(self.uri):
             found = self.client.search_model_versions(f"name='{name}'", max_results=1000)
             aliases = self._aliases(name) if found else {}

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from tasks.tables import single_array
 
 UInts = np.ndarray[Any, np.dtype[np.uint64]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -35,10 +36,11 @@ def _column_hashes(column: pa.Array) -> UInts:
     return (numbers + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0
 
 
-def text_hashes(texts: pa.Array) -> UInts:
-    """Return a 64-bit hash of each text, shape (n,); 0 for a missing one."""
+def text_hashes(texts: pa.Array, *, hash_key: str = "0123456789123456") -> UInts:
+    """Return a 64-bit hash of each text, shape (n,); 0 for a missing one. Another key of 16 signs, other hashes."""
     encoded = texts.dictionary_encode()
-    known = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False), categorize=False)
+    texts_once = encoded.dictionary.to_numpy(zero_copy_only=False)
+    known = pd.util.hash_array(texts_once, hash_key=hash_key, categorize=False)
     codes = encoded.indices.fill_null(len(known)).to_numpy()
     return np.append(known, np.uint64(0))[codes]  # a missing value takes the last
 
@@ -72,15 +74,19 @@ class SeenKeys:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._runs: list[UInts] = []
+        self.runs: list[UInts] = []
 
-    def add(self, hashes: UInts) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def __len__(self) -> int:
+        """Return how many different ones there are."""
+        return sum(map(len, self.runs))
+
+    def add(self, hashes: UInts) -> Mask:
         """Say for each hash, shape (n,), whether it came before, in an earlier call or in this one; keep them."""
         order = np.argsort(hashes, kind="stable")
         ordered = hashes[order]
         known = np.zeros(len(hashes), bool)
         known[1:] = ordered[1:] == ordered[:-1]
-        for run in self._runs:
+        for run in self.runs:
             at = np.minimum(np.searchsorted(run, ordered), len(run) - 1)
             known |= run[at] == ordered
         self._merge(ordered[~known])
@@ -89,7 +95,7 @@ class SeenKeys:
         return repeated
 
     def _merge(self, run: UInts) -> None:
-        while self._runs and len(self._runs[-1]) <= len(run):
-            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")  # merges what is sorted already
+        while self.runs and len(self.runs[-1]) <= len(run):
+            run = np.sort(np.concatenate([self.runs.pop(), run]), kind="stable")  # merges what is sorted already
         if len(run):
-            self._runs.append(run)
+            self.runs.append(run)

@@ -33,7 +33,8 @@ from tasks.coercion import (
 )
 from tasks.parallel import ahead, in_order
 from tasks.problems import REJECTED, Problems, Rejections, quoted
-from tasks.row_keys import SeenKeys, UInts, row_hashes
+from tasks.repeated_keys import RepeatedKeys
+from tasks.row_keys import UInts, row_hashes
 from tasks.sources.batch import MAXIMUM_CELLS, Batch
 from tasks.sources.files import File
 from tasks.sources.readers import open_file
@@ -98,11 +99,19 @@ def typed_schema(contract: Contract, *, with_target: bool) -> pa.Schema:
 class RowReader:
     """All rows of some files, checked.
 
-    With `with_target` (to train) target, weight and split columns must be there and keys must not repeat; without
-    (to predict) only the features and keys are read.
+    With `with_target` (to train) target, weight and split columns must be there; without (to predict) only the features
+    and keys are read. With `repeated`, rows whose key it finds to repeat are rejected.
     """
 
-    def __init__(self, files: Sequence[File], source: Source, contract: Contract, *, with_target: bool) -> None:
+    def __init__(
+        self,
+        files: Sequence[File],
+        source: Source,
+        contract: Contract,
+        *,
+        with_target: bool,
+        repeated: RepeatedKeys | None = None,
+    ) -> None:
         """Open nothing yet."""
         self._files, self._source, self._contract, self._with_target = files, source, contract, with_target
         self._schema = typed_schema(contract, with_target=with_target)
@@ -111,7 +120,7 @@ class RowReader:
         self._identity = (keys or values) if with_target else []
         self._frame_schema = frame_schema(contract, with_target=with_target)
         self._model = plugins.pandera_schema(contract.model) if contract.model and with_target else None
-        self._seen = SeenKeys() if contract.key and with_target else None
+        self._repeated = repeated if contract.key else None
         self._zoned: dict[str, bool] = {}
         self._next_row = 0
         self.rejections = Rejections()
@@ -189,7 +198,7 @@ class RowReader:
         """Compare a batch with those before it, and part its rows."""
         self._refuse_other_zones(read)
         problems, hashes, place = read.problems, read.hashes, read.place
-        self._refuse_repeated_keys(hashes, problems)
+        self._refuse_repeated_keys(read)
         good = ~problems.rows
         accepted = read.typed if good.all() else read.typed.filter(pa.array(good))
         rejected = problems.rejected(place, first_row=read.first_row, rejections=self.rejections)
@@ -306,13 +315,14 @@ class RowReader:
             except pandera.errors.SchemaErrors as error:
                 problems.add_failures(error.failure_cases)
 
-    def _refuse_repeated_keys(self, hashes: UInts, problems: Problems) -> None:
-        if self._seen is None:
+    def _refuse_repeated_keys(self, read: _Read) -> None:
+        if self._repeated is None:
             return
-        whole = ~problems.rows
+        keys, whole = read.typed.select(self._identity), ~read.problems.rows
+        keys = keys if whole.all() else keys.filter(pa.array(whole))
         repeated = np.zeros(len(whole), bool)
-        repeated[whole] = self._seen.add(hashes[whole])
-        problems.add(", ".join(self._contract.key), "repeats the key of an earlier row", repeated)
+        repeated[whole] = self._repeated.repeated(read.hashes[whole], keys)
+        read.problems.add(", ".join(self._contract.key), "repeats the key of an earlier row", repeated)
 
 
 def _for_slices(name: str) -> bool:

@@ -9,14 +9,14 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict
 
 from schemas.contract import ROW
-from schemas.document import Document
+from schemas.document import Record
 from schemas.errors import DataError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
-class Fitted(Document, ABC):
+class Fitted(Record, ABC):
     """A fitted encoder of one column. Its numbers are finite: JSON has no others."""
 
     model_config = ConfigDict(allow_inf_nan=False)

@@ -14,7 +14,7 @@ from pydantic import Discriminator, ValidationError
 
 from schemas.columns import Column, TargetMeanColumn
 from schemas.contract import ROW, WEIGHT, Contract
-from schemas.document import Document
+from schemas.document import Record
 from schemas.errors import DataError
 from tasks.encoders.base import Array, Fitted, Fitter, refuse_overflow
 from tasks.encoders.boolean import BooleanEncoder, BooleanFitter
@@ -78,7 +78,7 @@ _SAMPLE_VALUES = 20_000_000
 _SAMPLE_ROWS = 200_000
 
 
-class Slot(Document):
+class Slot(Record):
     """One input of the network."""
 
     name: str
@@ -93,7 +93,7 @@ class Slot(Document):
     """Of an embedding: length of the learned vector."""
 
 
-class TableEncoder(Document):
+class TableEncoder(Record):
     """Fitted encoders of all columns that had values in training, and of the target."""
 
     columns: tuple[FittedColumn, ...]

@@ -12,14 +12,14 @@ from pydantic import ConfigDict, Discriminator, ValidationError
 
 from schemas.contract import ROW, Contract
 from schemas.data import REGRESSION
-from schemas.document import Document
+from schemas.document import Record
 from schemas.errors import DataError
 from tasks.encoders.base import Array, Floats, refuse_overflow
 from tasks.moments import Moments
 from tasks.tables import single_array
 
 
-class NumberTarget(Document):
+class NumberTarget(Record):
     """One or more numbers, standardised for the network."""
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -64,7 +64,7 @@ class NumberTarget(Document):
         return {name: pa.array(decoded[:, index]) for index, name in enumerate(names)}
 
 
-class LabelTarget(Document):
+class LabelTarget(Record):
     """One label a row, out of two or more."""
 
     kind: Literal["label"] = "label"
@@ -127,7 +127,7 @@ class LabelTarget(Document):
         return prediction | {f"probability_{name}": pa.array(decoded[:, at]) for at, name in enumerate(self.classes)}
 
 
-class LabelsTarget(Document):
+class LabelsTarget(Record):
     """Any number of labels a row: several 0/1 columns, or one column with lists."""
 
     kind: Literal["labels"] = "labels"

@@ -57,10 +57,14 @@ def _digit_traits() -> pd.DataFrame:
     return table[["image"]].assign(**{name: holds.astype("int8") for name, holds in traits.items()})
 
 
-def _flights() -> pd.DataFrame:
-    """Departures from New York in 2013 with weather and aircraft; nothing that is known only after take-off."""
-    flights, weather, planes = (_nycflights(name) for name in ("flights", "weather", "planes"))
-    arrived = flights.dropna(subset="arr_delay").sample(FLIGHTS, random_state=0).sort_index()
+def flights(rows: int | None = FLIGHTS) -> pd.DataFrame:
+    """Departures from New York in 2013 with weather and aircraft; nothing that is known only after take-off.
+
+    None is all that arrived, 327,346.
+    """
+    departed, weather, planes = (_nycflights(name) for name in ("flights", "weather", "planes"))
+    arrived = departed.dropna(subset="arr_delay")
+    arrived = arrived if rows is None else arrived.sample(rows, random_state=0).sort_index()
     weather = weather.drop(columns=["rownames", "year", "month", "day", "hour"])
     planes = planes.rename(columns={"year": "built"})[["tailnum", "built", "manufacturer", "model", "seats", "engine"]]
     joined = arrived.merge(weather, on=["origin", "time_hour"], how="left").merge(planes, on="tailnum", how="left")
@@ -99,5 +103,5 @@ _TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "breast-cancer": _breast_cancer,
     "digits": _digits,
     "digit-traits": _digit_traits,
-    "flights": _flights,
+    "flights": flights,
 }

@@ -14,6 +14,7 @@ from tasks.inference.draft import Draft, spec_text
 from tasks.inference.features import guess_feature
 from tasks.inference.sample import Sample, read_sample
 from tasks.inference.target import guess_target
+from tasks.repeated_keys import OnePass
 from tasks.rows import RowReader
 from tasks.sources.files import list_files
 
@@ -70,7 +71,8 @@ def _bearing_rejects(draft: Draft) -> Draft:
     tree, _ = parse(spec_text(draft), str)
     spec = Spec.model_validate(tree)
     source = draft.sample.source
-    reader = RowReader(list_files(source), source, Contract.of(spec), with_target=True)
+    contract = Contract.of(spec)
+    reader = RowReader(list_files(source), source, contract, with_target=True, repeated=OnePass())
     read = rejected = 0
     for batch in reader:
         if read >= draft.sample.rows:

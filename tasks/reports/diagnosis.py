@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 
 from schemas.data import REGRESSION
-from schemas.document import Document
+from schemas.document import Record
 from schemas.evaluation import Evaluation
 from tasks import metrics
 from tasks.encoders.base import Array
@@ -59,7 +59,7 @@ _SHARES = (0.25, 0.5)
 """Of the training rows: what is suggested for evaluation.data_sizes."""
 
 
-class Fit(Document):
+class Fit(Record):
     """How well one split is predicted."""
 
     value: float
@@ -70,7 +70,7 @@ class Fit(Document):
     """The share of the trivial prediction's error that the network leaves."""
 
 
-class Gap(Document):
+class Gap(Record):
     """How much more of the trivial error is left in validation than in training."""
 
     left: float
@@ -81,7 +81,7 @@ class Gap(Document):
     """The upper end."""
 
 
-class Diagnosis(Document):
+class Diagnosis(Record):
     """What the errors of training and validation say together."""
 
     verdict: Literal["underfitting", "just right", "overfitting"]

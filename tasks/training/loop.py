@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 
-from schemas.document import Document
+from schemas.document import Record
 from schemas.training import Training
 from tasks.training.checkpoints import Checkpoints, Progress
 from tasks.training.engine import Engine, no_number
@@ -14,7 +14,7 @@ from tasks.training.feed import Examples
 log = logging.getLogger("evermodel.train")
 
 
-class History(Document):
+class History(Record):
     """What was seen in each epoch; lists with one entry per epoch."""
 
     loss: list[float]

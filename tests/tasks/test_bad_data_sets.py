@@ -1,5 +1,6 @@
 """What only the whole data set shows: it is looked at over all batches and files, not batch by batch."""
 
+import functools
 import re
 
 import numpy as np
@@ -9,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.stages import EncodeRequest
-from tasks import encode
+from tasks import encode, ingest
+from tasks.repeated_keys import FirstPass
 
 TIME = {"columns": {"t": {"kind": "datetime"}, "x": {"kind": "numeric"}}}
 KEY = {"data": {"key": ["id"]}}
@@ -99,6 +101,17 @@ def test_33_second_row_of_a_key_is_set_aside_over_files(tmp_path, ingest_request
     assert result.warnings[-1].endswith(
         "id repeats the key of an earlier row (2: b.csv row 200 '0', c.csv row 201 '199')"
     )
+
+
+def test_33_second_row_of_a_key_is_set_aside_when_keys_are_too_many_for_memory(
+    tmp_path, ingest_request, ingested, frame, monkeypatch
+):
+    folder = written(tmp_path / "data", a=frame, b=frame.iloc[:1].assign(x=100.0), c=frame.iloc[[199]])
+    in_memory, _, _ = ingested(ingest_request(folder, **KEY))
+    monkeypatch.setattr(ingest, "FirstPass", functools.partial(FirstPass, most=50))
+    on_disk = ingest.run(ingest_request(folder, **KEY).model_copy(update={"workspace": str(tmp_path / "another")}))
+    assert on_disk.rows == in_memory.rows
+    assert on_disk.files == in_memory.files  # the same bytes
 
 
 def test_33_second_row_of_a_key_is_set_aside_over_batches(ingest_request, ingested):
