@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from schemas.promotion import Check
 from tasks.findings.resampling import interval, measure, resampled
 from tasks.promotion.evidence import Evidence
-from tasks.reports.formatting import number
+from tasks.reports.formatting import percent, plain
 
 
 def comparison(evidence: Evidence) -> Iterator[Check]:
@@ -31,7 +31,7 @@ def gain(evidence: Evidence) -> Iterator[Check]:
         passed=found > needed,
         value=found,
         wanted=needed,
-        sentence=f"a gain of {number(found)}, where {_limit(evidence)} is wanted",
+        sentence=f"a gain of {plain(found)}, wanted above {plain(needed)}",
     )
 
 
@@ -52,16 +52,12 @@ def confidence(evidence: Evidence) -> Iterator[Check]:
     )
     found = interval(values, level=2 * policy.confidence - 1)
     low = found.low if found else None
-    said = f"at {policy.confidence:.4g} confidence the gain is above {number(low)}"
+    said = f"with {percent(policy.confidence)} confidence the gain is above {plain(low)}"
     unknown = f"{metric} has no value on most resamples of the test rows, so that nothing is proven"
     yield Check(
         name="confidence",
         passed=low is not None and low > policy.needed,
         value=low,
         wanted=policy.needed,
-        sentence=unknown if low is None else f"{said}, where {_limit(evidence)} is wanted",
+        sentence=unknown if low is None else f"{said}, wanted above {plain(policy.needed)}",
     )
-
-
-def _limit(evidence: Evidence) -> str:
-    return f"more than {number(evidence.policy.needed)}"
