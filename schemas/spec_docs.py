@@ -194,8 +194,6 @@ class _Reference:
                 return f"mapping of name to {self._type(schema['additionalProperties'])}"
             case {"type": kind}:
                 return _plain(kind, schema)
-        if not schema:
-            return "any value"
         raise NotImplementedError(f"the reference has no words for {schema}")
 
     def _link(self, schema: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from schemas.networks import Mlp, Network
 from schemas.promotion import OUTSIDE_VERDICT, Check, Promotion
 from schemas.runners import StageName
 from schemas.training import Training
+from schemas.tuning import Settings, Space, Tuning, default_space
 
 Values = dict[str, float | None]
 """Metric values by name; null where a metric has no value, such as an AUC over one class."""
@@ -132,6 +133,49 @@ class EncodeResult(Result):
     """How many numbers and codes a row has."""
     warnings: list[str] = []
     """What a person should know of the encoding: columns dropped, rates of unknown categories and the like."""
+
+
+class TuneRequest(Request):
+    """Try settings of the network and its training, and find those with the lowest validation loss."""
+
+    places: ClassVar[dict[str, Any]] = {
+        "workspace": True,
+        "encode": {"path"},
+        "ingest": {"path"},
+        "training": {"memory_mb"},
+        "tuning": {"when"},
+    }
+
+    ingest: Input
+    """What ingest published: its contract says what the loss is."""
+    encode: Input
+    """What encode published. Its test rows are not read."""
+    network: Network = Field(default_factory=Mlp)
+    """The network, before settings are changed."""
+    training: Training = Field(default_factory=Training)
+    """How it learns, before settings are changed."""
+    tuning: Tuning = Field(default_factory=Tuning)
+    """What is varied, and how often."""
+
+    @property
+    def space(self) -> Space:
+        """What is varied."""
+        return self.tuning.space or default_space(self.network, self.training)
+
+
+class TuneResult(Result):
+    """Publishes best.json (the settings), trials.csv and study.json."""
+
+    settings: Settings
+    """The settings to train with, by dotted key of the spec; none where the spec's own are best."""
+    trial: int
+    """The trial that found them, from 1, which is the spec as it stands."""
+    validation_loss: float
+    """Its validation loss."""
+    trials: int
+    """How many trials there were."""
+    warnings: list[str] = []
+    """What a person should look at, such as trials that failed."""
 
 
 class TrainRequest(Request):
@@ -287,6 +331,7 @@ class RegisterResult(Result):
 REQUESTS: dict[StageName, type[Request]] = {
     "ingest": IngestRequest,
     "encode": EncodeRequest,
+    "tune": TuneRequest,
     "train": TrainRequest,
     "evaluate": EvaluateRequest,
     "register": RegisterRequest,

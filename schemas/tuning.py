@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, WithJsonSchema, model_validator
 
 from schemas import misfits
 from schemas.document import Document
@@ -29,6 +29,7 @@ _FIXED = {
     "training.class_weight": "it changes what the validation loss means",
     "training.output_weight": "it changes what the validation loss means",
     "training.early_stopping.weighted": "it changes what the validation loss means",
+    "network.output_activation": "it says what the target can be",
     "training.seed": "a lucky draw is no better setting",
     "training.save_format": "it changes nothing that is learned",
     "training.device": "it changes nothing that is learned",
@@ -98,12 +99,27 @@ def _or_list(schema: dict[str, Any]) -> None:
     schema |= {"anyOf": [items, mapping], "description": mapping.pop("description")}
 
 
+_KINDS = ("string", "number", "boolean", "null")
+Value = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                *({"type": kind} for kind in _KINDS),
+                {"type": "array", "items": {"type": "number"}},
+                {"type": "object", "additionalProperties": True},
+            ]
+        }
+    ),
+]
+
+
 class Choices(Document):
     """Values of any kind, such as names. A list alone is short for it."""
 
     model_config = ConfigDict(json_schema_extra=_or_list)
 
-    choices: tuple[Any, ...] = Field(min_length=1)
+    choices: tuple[Value, ...] = Field(min_length=1)
     """The values."""
 
     @model_validator(mode="before")
@@ -151,7 +167,9 @@ class Layers(Document):
 
 def _form(value: Any) -> str:
     keys = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-    return "choices" if isinstance(value, list | tuple) or "choices" in keys else "layers" if "layers" in keys else "range"
+    return (
+        "choices" if isinstance(value, list | tuple) or "choices" in keys else "layers" if "layers" in keys else "range"
+    )
 
 
 def _any_of(schema: dict[str, Any]) -> None:

@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -149,15 +150,19 @@ def _sync(directory: Path) -> None:
                 os.fsync(handle.fileno())
 
 
-def opened(kind: type[R], source: Input) -> tuple[Path, R]:
-    """Return an input's directory and result after checking every file; raises ResourceError when one differs."""
+def opened(kind: type[R], source: Input, *, files: Sequence[str] = ("*",)) -> tuple[Path, R]:
+    """Return an input's directory and result after checking its files; raises ResourceError when one differs.
+
+    What no pattern in `files` matches is not looked into, and not to be read.
+    """
     origin = place(source.path)
     result = published(kind, origin)
     if result is None:
         raise ResourceError(f"{origin} holds no finished {kind.__name__}; run that stage first")
     if source.digest is not None and result.digest != source.digest:
         raise ResourceError(f"{origin} is not what was asked for: digest {result.digest}, wanted {source.digest}")
-    verify(origin.directory, result.files)
+    meant = {name: sha for name, sha in result.files.items() if any(fnmatch(name, each) for each in files)}
+    verify(origin.directory, meant)
     return origin.directory, result
 
 
