@@ -13,7 +13,7 @@ from schemas.evaluation import Evaluation
 from schemas.networks import Custom, Mlp, Network
 from schemas.promotion import Promotion
 from schemas.retraining import Retraining
-from schemas.runners import Docker, Inline, Runners, StageName, WorkPool
+from schemas.runners import EVERY_RUN, STAGES, Docker, Inline, Runners, StageName, WorkPool
 from schemas.training import Gpus, Training
 from schemas.tuning import Settings, Tuning
 
@@ -61,6 +61,11 @@ class Spec(Document):
         """Return the spec with tuned settings in it."""
         network, training = tuning.settled(self.network, self.training, settings)
         return self.model_copy(update={"network": network, "training": training})
+
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """The stages of its runs."""
+        return STAGES if self.tuning else EVERY_RUN
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

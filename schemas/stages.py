@@ -178,6 +178,19 @@ class TuneResult(Result):
     """What a person should look at, such as trials that failed."""
 
 
+class Tuned(Document):
+    """How a version's settings were found: what later runs read in the registry before they tune anew."""
+
+    question: str
+    """The run key of tune for the version's spec and data, whether it ran or not."""
+    subject: str
+    """Digest of what was tuned: network, training, and what was varied of them."""
+    settings: Settings
+    """The settings, by dotted key of the spec."""
+    age: int = Field(ge=0)
+    """For how many versions they had been in use; 0 for the one they were tuned for."""
+
+
 class TrainRequest(Request):
     """Train a network on encoded rows."""
 
@@ -221,6 +234,7 @@ class EvaluateRequest(Request):
         "ingest": {"path"},
         "train": {"path"},
         "encode": {"path"},
+        "tune": {"path"},
         "champion": {"path"},
         "promotion": OUTSIDE_VERDICT,
     }
@@ -237,6 +251,8 @@ class EvaluateRequest(Request):
     """The network to train anew."""
     training: Training | None = None
     """How it learns."""
+    tune: Input | None = None
+    """What tune published, if the settings were tuned for this network."""
     champion: Input | None = None
     """The directory of the champion's bundle, if there is one. `digest` is that of its bundle.json."""
     champion_version: str | None = None
@@ -247,6 +263,11 @@ class EvaluateRequest(Request):
     """What a challenger has to prove."""
     drift: Drift = Field(default_factory=Drift)
     """When the rows count as different from those that the champion was made from."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the stage's output depends on; where nothing was tuned, nothing is said of it."""
+        identity = super().identity()
+        return identity if self.tune else {key: value for key, value in identity.items() if key != "tune"}
 
 
 class Verdict(Document):
@@ -286,6 +307,7 @@ class RegisterRequest(Request):
         "workspace": True,
         "tracking_uri": True,
         "parameters": True,
+        "tuned": True,
         "ingest": {"path"},
         "train": {"path"},
         "evaluate": {"path"},
@@ -307,6 +329,8 @@ class RegisterRequest(Request):
     """Who has the last word on a challenger that passed."""
     smoke: int = 20
     """Test rows that the registered model has to predict as in evaluation; 0 for no such test."""
+    tuned: Tuned | None = None
+    """How the settings were found, if they were tuned: the version carries it for later runs."""
     tracking_uri: str | None = None
     """The MLflow server or store; by default MLFLOW_TRACKING_URI, else SQLite and files in the workspace."""
 

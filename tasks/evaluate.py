@@ -32,7 +32,7 @@ def run_key(request: EvaluateRequest) -> str:
 
 def question(request: EvaluateRequest) -> str:
     """Return the run key that the request would have without a champion: what is asked, whoever has to be beaten."""
-    unasked = dict.fromkeys(("champion", "champion_version", "encode", "network", "training"))
+    unasked = dict.fromkeys(("champion", "champion_version", "encode", "tune", "network", "training"))
     metric = Evaluation(metric=request.evaluation.metric)  # the rest of it is what the report shows
     return run_key(request.model_copy(update={**unasked, "evaluation": metric, "drift": Drift()}))
 
