@@ -8,6 +8,7 @@ a study that goes on from its journal chooses as one that was not disturbed.
 import logging
 import threading
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,13 +160,21 @@ class Study:
 
     def _importances(self) -> dict[str, float]:
         """Return the share of each key, those of its parts added up (`optuna.importance`, by PED-ANOVA)."""
+        import optuna
         from optuna.importance import get_param_importances
 
-        values = {trial.value for trial in self._completed if trial.params}
-        if len(values) < _FEWEST_FOR_IMPORTANCE:
+        trials = [trial for trial in self._completed if trial.params]
+        if len({trial.value for trial in trials}) < _FEWEST_FOR_IMPORTANCE:
             return {}
+        study = optuna.create_study()
+        study.add_trials(trials)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # units of a layer that one trial alone has say little: their share is small
+            found = get_param_importances(study)
         shares = dict.fromkeys(self._space, 0.0)
-        for name, share in get_param_importances(self._study).items():
+        for name, share in found.items():
             shares[next(key for key in self._space if name == key or name.startswith(f"{key}."))] += share
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
