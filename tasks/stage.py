@@ -28,6 +28,7 @@ D = TypeVar("D", bound=Document)
 Q = TypeVar("Q", bound=Request)
 R = TypeVar("R", bound=Result)
 
+_SECONDS_UNTIL_HEARD = 0.2
 _OUTSIDE_DIGEST = {RESULT, "request.json"}  # they carry paths and times
 
 
@@ -185,18 +186,34 @@ def main(request_type: type[D], run: Callable[[D], Document]) -> NoReturn:
     _log_to_stderr(as_json=arguments.json_log)
     path = Path("/dev/stdin") if str(arguments.request) == "-" else arguments.request
     try:
-        signal.signal(signal.SIGTERM, _stop)
+        for each in (signal.SIGTERM, signal.SIGALRM):
+            signal.signal(each, _stop)
         secret_files.load()
         result = run(request_type.load(path))
     except (EvermodelError, StoppedError) as error:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         log.error("%s: %s", type(error).__name__, error)
         sys.exit(error.exit_code)
     print(result.to_json(), end="")
     sys.exit(0)
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise StoppedError("stopped by SIGTERM; nothing was published")
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    """Raise StoppedError, and once more a little later: Python drops what is raised in a weak reference's callback.
+
+    After a long call into TensorFlow such a callback is often the first line of Python that a signal can interrupt.
+    """
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS_UNTIL_HEARD)
+    if not _ends_already():
+        raise StoppedError("stopped by SIGTERM; nothing was published")
+
+
+def _ends_already() -> bool:
+    """Say whether the line that was interrupted belongs to the cleaning up after a StoppedError."""
+    error = sys.exception()
+    while error is not None and not isinstance(error, StoppedError):
+        error = error.__context__
+    return error is not None
 
 
 def _log_to_stderr(*, as_json: bool) -> None:

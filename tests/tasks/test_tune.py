@@ -100,6 +100,7 @@ def test_same_request_gives_the_same_bytes_although_test_rows_are_gone(prepared,
             path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_is_told_and_the_others_go_on(prepared, tmp_path):
     space = {"training.optimizer.learning_rate": [1e-2, 1e30]}
     result = tune.run(prepared.asked(tmp_path, space=space, trials=5, sampler="random"))
@@ -120,14 +121,15 @@ def test_no_trial_that_ends_well_is_an_error(prepared, tmp_path):
     assert not list((tmp_path / "ws").rglob("study.log"))  # it would fail again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_poor_trials_are_ended_early(prepared, tmp_path, pruner):
     space = {"training.optimizer.learning_rate": {"low": 1e-6, "high": 1e-1, "log": True}}
-    asked = prepared.asked(tmp_path, space=space, trials=10, pruner=pruner, sampler="random")
-    asked = asked.model_copy(update={"training": asked.training.model_copy(update={"epochs": 20})})
+    asked = prepared.asked(tmp_path, space=space, trials=9, pruner=pruner, sampler="random")
+    asked = asked.model_copy(update={"training": asked.training.model_copy(update={"epochs": 12})})
     trials = study_of(tune.run(asked))["trials"]
     ended = [trial for trial in trials if trial["state"] == "pruned"]
-    assert ended and all(5 <= trial["epochs"] < 20 for trial in ended)
+    assert ended and all(5 <= trial["epochs"] < 12 for trial in ended)
     assert min(ended, key=lambda trial: trial["number"])["number"] > 1
     best = min(trial["validation_loss"] for trial in trials if trial["state"] == "complete")
     assert best < min(trial["validation_loss"] for trial in ended)
