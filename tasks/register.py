@@ -169,7 +169,7 @@ def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Versio
         tags.COMPARED_WITH: request.champion_version or "",
     }
     if request.tuned:
-        tags[registry.TUNED] = request.tuned.model_dump_json()
+        known[tags.TUNED] = request.tuned.model_dump_json()
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     version = client.create_model_version(request.name, source, run_id=run_id, tags=known)
     return store.find(request.name, str(version.version))

@@ -74,7 +74,7 @@ def _trainers(request: TuneRequest, disk: Path) -> Iterator[Sequence["Trainer"]]
         yield [LocalTrainer(request, disk=disk)]
         return
     threads = max(1, len(os.sched_getaffinity(0)) // request.tuning.parallel)
-    trainers = [RemoteTrainer(request, threads=threads) for _ in range(request.tuning.parallel)]
+    trainers = [RemoteTrainer(request, threads=threads, disk=disk) for _ in range(request.tuning.parallel)]
     try:
         yield trainers
     finally:

@@ -1,6 +1,6 @@
 """Trainers in processes of their own: `python -m tasks.tuning.processes`, which takes orders as lines of JSON.
 
-The first line is the request, and the answer says that the rows are read. Each further line is a trial's settings; its
+The first line has the request, and the answer says that the rows are read. Each further line is a trial's settings; its
 epochs are told one by one, and each is answered by whether the trial goes on; its outcome comes last. When its orders
 end, because the process that gave them has, it ends.
 """
@@ -29,9 +29,9 @@ _LAST_SIGNS = 300
 class RemoteTrainer:
     """Trains in a process of its own, which is started when it is needed, and again after it has died."""
 
-    def __init__(self, request: TuneRequest, *, threads: int) -> None:
-        """Say what to train, and by how many threads."""
-        self._request, self._threads = request, threads
+    def __init__(self, request: TuneRequest, *, threads: int, disk: Path) -> None:
+        """Say what to train, by how many threads, and where rows are mapped that exceed memory."""
+        self._request, self._threads, self._disk = request, threads, disk
         self._process: subprocess.Popen[str] | None = None
         self._errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
 
@@ -80,7 +80,7 @@ class RemoteTrainer:
             start_new_session=True,  # Ctrl-C is for this process, which ends it
         )
         try:
-            self._write(self._request.model_dump(mode="json"))
+            self._write({"request": self._request.model_dump(mode="json"), "disk": str(self._disk)})
             said = self._read()
         except (EOFError, OSError) as error:
             raise ResourceError(f"a process to train in did not start: {self._death()}") from error
@@ -118,10 +118,11 @@ def main() -> NoReturn:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
-    with tempfile.TemporaryDirectory() as disk, contextlib.suppress(BrokenPipeError):
-        orders = _orders()
+    orders = _orders()
+    first = next(orders)
+    with tempfile.TemporaryDirectory(dir=first["disk"]) as disk, contextlib.suppress(BrokenPipeError):
         try:
-            trainer = LocalTrainer(TuneRequest.model_validate(next(orders)), disk=Path(disk))
+            trainer = LocalTrainer(TuneRequest.model_validate(first["request"]), disk=Path(disk))
         except EvermodelError as error:
             say({"error": str(error), "exit_code": error.exit_code})
             sys.exit(error.exit_code)

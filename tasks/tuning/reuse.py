@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from schemas.document import digest
 from schemas.stages import Tuned, TuneRequest, TuneResult
-from tasks import registry, tune
+from tasks import tags, tune
 from tasks.registry import Version
 
 
@@ -39,7 +39,7 @@ def made(request: TuneRequest, result: TuneResult) -> Tuned:
 
 def _of(version: Version) -> Tuned | None:
     try:
-        return Tuned.model_validate_json(version.tags.get(registry.TUNED, ""))
+        return Tuned.model_validate_json(version.tags.get(tags.TUNED, ""))
     except ValidationError:  # nothing was tuned, or another release wrote it
         return None
 

@@ -6,7 +6,8 @@ import pytest
 
 from schemas.stages import Tuned, TuneRequest
 from tasks import tune
-from tasks.registry import TUNED, Version
+from tasks.registry import Version
+from tasks.tags import TUNED
 from tasks.tuning import reuse
 
 
