@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from schemas.runners import STAGES
+from schemas.runners import EVERY_RUN
 
 RUNNERS = ("inline", "docker")
 
@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    seconds: dict[str, dict[str, list[float]]] = {runner: {stage: [] for stage in STAGES} for runner in RUNNERS}
+    seconds: dict[str, dict[str, list[float]]] = {runner: {stage: [] for stage in EVERY_RUN} for runner in RUNNERS}
     with tempfile.TemporaryDirectory() as folder:
         _evermodel("example", "breast-cancer", folder=Path(folder))
         for _ in range(rounds):
@@ -31,7 +31,7 @@ def main() -> None:
                     seconds[runner][stage].append(figures["seconds"])
     print(f"{os.cpu_count()} cores, {rounds} rounds, medians\n")
     print("| stage | inline, s | docker, s | more, s |", "|---|---|---|---|", sep="\n")
-    for stage in STAGES:
+    for stage in EVERY_RUN:
         inline, docker = (statistics.median(seconds[runner][stage]) for runner in RUNNERS)
         print(f"| {stage} | {inline:.1f} | {docker:.1f} | {docker - inline:+.1f} |")
 

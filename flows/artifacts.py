@@ -187,8 +187,8 @@ def _text(text: str) -> str:
 
 @contextlib.contextmanager
 def progress(model: str) -> Iterator[None]:
-    """Show the epochs of a training in the body as they pass, by the events that it logs."""
-    logger, handler = logging.getLogger("evermodel"), _Epochs(key(model, "progress"))
+    """Show epochs, or trials of a tuning, as they pass in the body, by the events that stages log."""
+    logger, handler = logging.getLogger("evermodel"), _Progress(key(model, "progress"))
     logger.addHandler(handler)
     try:
         yield
@@ -197,8 +197,8 @@ def progress(model: str) -> Iterator[None]:
         handler.close()
 
 
-class _Epochs(logging.Handler):
-    """Sends the newest epoch now and then, from another thread: a slow server does not slow training."""
+class _Progress(logging.Handler):
+    """Sends the newest epoch or trial now and then, from another thread: a slow server does not slow training."""
 
     def __init__(self, artifact_key: str) -> None:
         super().__init__()
@@ -211,13 +211,13 @@ class _Epochs(logging.Handler):
         self._made: UUID | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "epoch" in getattr(record, "event", {}):
+        if {"epoch", "trial"} & getattr(record, "event", {}).keys():
             self._newest = record
             if self._thread.ident is None:
                 self._thread.start()
 
     def close(self) -> None:
-        """Send the last epoch, and wait for that no longer than a server may take to answer."""
+        """Send the last one, and wait for that no longer than a server may take to answer."""
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join(_TIMEOUT_S)
@@ -234,7 +234,8 @@ class _Epochs(logging.Handler):
         if record is None or record is self._sent:
             return
         event: Mapping[str, Any] = record.__dict__["event"]
-        percent, said = round(100 * event["epoch"] / event["epochs"], 1), _text(record.getMessage())
+        share = event["share"] if "trial" in event else event["epoch"] / event["epochs"]
+        percent, said = round(100 * share, 1), _text(record.getMessage())
         if self._made is None:
             self._made = _create(client, self._key, "progress", percent, description=said)
         else:

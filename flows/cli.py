@@ -125,7 +125,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
     allowed: Allowed = None,
 ) -> None:
-    """Retrain: ingest, encode, train, evaluate and register. What stands already is used again."""
+    """Retrain: ingest, encode, tune if asked for, train, evaluate, register. What stands already is used again."""
     _allow(allowed)
     from schemas.spec_file import read_spec
 

@@ -21,7 +21,7 @@ from flows.runners.mounts import local_source
 from flows.runners.work_pool import deployment
 from flows.stage import stage as stage_flow
 from schemas.errors import ResourceError, SpecError
-from schemas.runners import STAGES, Gpu, StageName, WorkPool
+from schemas.runners import Gpu, StageName, WorkPool
 from schemas.spec import Spec
 
 _PASSED_ON = ("EVERMODEL_ALLOW_MODULES", "MLFLOW_TRACKING_URI")
@@ -37,7 +37,7 @@ def deploy(
     """
     workspace = workspace if "://" in workspace else str(Path(workspace).absolute())
     with get_client(sync_client=True) as client:
-        for name in STAGES:
+        for name in spec.stages:
             runner = spec.runner_of(name)
             if isinstance(runner, WorkPool):
                 found = _pool(client, runner.pool)

@@ -85,6 +85,8 @@ class _LiveStages(logging.Handler):
             self._progress.update(task, total=1, completed=1, description=said)
         elif "epoch" in event:
             self._progress.update(task, total=event["epochs"], completed=event["epoch"], description=said)
+        elif "trial" in event:
+            self._progress.update(task, total=1, completed=event["share"], description=said)
         else:
             self._progress.update(task, description=said)
 

@@ -4,14 +4,17 @@ import importlib
 import itertools
 from collections.abc import Iterator
 
-from flows.requests import ingest_request, train_request
+from flows.requests import ingest_request, train_request, tune_request
 from schemas.errors import DataError
 from schemas.networks import Custom, Residual
 from schemas.spec import Spec
-from schemas.stages import EncodeRequest, EncodeResult, IngestRequest, IngestResult, TrainResult
-from tasks import encode, ingest, stage, train
+from schemas.stages import EncodeRequest, EncodeResult, IngestRequest, IngestResult, TrainResult, TuneResult
+from schemas.tuning import Tuning, default_space
+from tasks import encode, ingest, stage, train, tune
+from tasks.registry import Registry
 from tasks.rows import RowReader
 from tasks.sources.files import list_files
+from tasks.tuning import reuse
 from tasks.workspaces import place
 
 _BATCHES = 4
@@ -34,6 +37,8 @@ def plan(spec: Spec, workspace: str) -> Iterator[str]:
     yield f"network   {_network(spec)}"
     training = spec.training
     yield f"training  at most {training.epochs} epochs of batches of {training.batch_size}, {training.optimizer.name}"
+    if spec.tuning:
+        yield f"tuning    {_tuning(spec, spec.tuning)}"
     yield f"stages    {_stages(spec, workspace, request)}"
 
 
@@ -91,10 +96,28 @@ def _stages(spec: Spec, workspace: str, request: IngestRequest) -> str:
     encoded = stage.published(EncodeResult, home / "encode" / encode.run_key(encode_request))
     if encoded is None:
         return "ingest stands; encode and all after it would run"
+    tuning = tune_request(spec, workspace=workspace, ingest=ingested, encode=encoded)
+    if spec.tuning and (known := reuse.known(tuning, Registry(workspace=workspace).versions(spec.name))):
+        spec, stand = spec.settled(known.settings), "ingest and encode"
+    elif spec.tuning:
+        tuned = stage.published(TuneResult, home / "tune" / tune.run_key(tuning))
+        if tuned is None:
+            return "ingest and encode stand; tune and all after it would run"
+        spec, stand = spec.settled(tuned.settings), "ingest, encode and tune"
+    else:
+        stand = "ingest and encode"
     trained = stage.published(
         TrainResult,
         home / "train" / train.run_key(train_request(spec, workspace=workspace, ingest=ingested, encode=encoded)),
     )
     if trained is None:
-        return "ingest and encode stand; train and all after it would run"
-    return "ingest, encode and train stand; evaluate and register run if the champion changed"
+        return f"{stand} stand; train and all after it would run"
+    return f"{stand.replace(' and', ',')} and train stand; evaluate and register run if the champion changed"
+
+
+def _tuning(spec: Spec, tuning: Tuning) -> str:
+    budget = [f"{tuning.trials} trials"] if tuning.trials else []
+    budget += [f"{tuning.minutes:g} minutes"] if tuning.minutes else []
+    space = tuning.space or default_space(spec.network, spec.training)
+    when = tuning.when if isinstance(tuning.when, str) else f"every {tuning.when} versions"
+    return f"at most {' or '.join(budget)} over {', '.join(space)}; anew: {when}"

@@ -16,7 +16,11 @@ from schemas.stages import (
     RegisterRequest,
     TrainRequest,
     TrainResult,
+    Tuned,
+    TuneRequest,
+    TuneResult,
 )
+from schemas.tuning import Tuning
 
 Champion = tuple[str, Input] | None
 """The version that a challenger must beat, and its bundle."""
@@ -49,6 +53,18 @@ def train_request(spec: Spec, *, workspace: str, ingest: IngestResult, encode: E
     )
 
 
+def tune_request(spec: Spec, *, workspace: str, ingest: IngestResult, encode: EncodeResult) -> TuneRequest:
+    """Return what tune is asked to do."""
+    return TuneRequest(
+        workspace=workspace,
+        ingest=ingest.as_input,
+        encode=encode.as_input,
+        network=spec.network,
+        training=spec.training,
+        tuning=spec.tuning or Tuning(),
+    )
+
+
 def evaluate_request(
     spec: Spec,
     *,
@@ -57,6 +73,7 @@ def evaluate_request(
     encode: EncodeResult,
     train: TrainResult,
     champion: Champion,
+    tune: TuneResult | None = None,
 ) -> EvaluateRequest:
     """Return what evaluate is asked to do; how to train is said only where it has to."""
     version, bundle = champion or (None, None)
@@ -72,6 +89,7 @@ def evaluate_request(
         promotion=spec.promotion,
         drift=spec.drift,
         encode=encode.as_input if trains else None,
+        tune=tune.as_input if tune else None,
         network=spec.network if trains else None,
         training=spec.training if trains else None,
     )
@@ -85,6 +103,7 @@ def register_request(
     train: TrainResult,
     evaluate: EvaluateResult,
     champion: Champion,
+    tuned: Tuned | None = None,
 ) -> RegisterRequest:
     """Return what register is asked to do."""
     return RegisterRequest(
@@ -97,6 +116,7 @@ def register_request(
         promote=spec.promotion.promote,
         smoke=spec.promotion.smoke,
         parameters=dict(_flat(spec.model_dump(mode="json", exclude=_NOT_OF_THE_VERSION))),
+        tuned=tuned,
     )
 
 

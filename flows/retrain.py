@@ -1,4 +1,4 @@
-"""The chain: ingest, encode, train, evaluate, register."""
+"""The chain: ingest, encode, tune if the spec asks for it, train, evaluate, register."""
 
 import importlib
 import logging
@@ -11,7 +11,7 @@ from prefect.context import TaskRunContext
 from prefect.states import Cancelled
 
 from flows import approval, artifacts, outcomes, overlap, runners
-from flows.requests import evaluate_request, ingest_request, register_request, train_request
+from flows.requests import evaluate_request, ingest_request, register_request, train_request, tune_request
 from schemas.errors import ResourceError, StoppedError
 from schemas.run import ModelVersion, RunResult, RunRows, StageRun
 from schemas.runners import STAGES, Docker, Inline, StageName, WorkPool
@@ -28,9 +28,13 @@ from schemas.stages import (
     Request,
     Result,
     TrainResult,
+    Tuned,
+    TuneRequest,
+    TuneResult,
 )
 from tasks import evaluate, plugins, secret_files, stage
 from tasks.registry import Registry
+from tasks.tuning import reuse
 from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.flow")
@@ -108,11 +112,13 @@ def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunR
     chain = _Chain(spec, workspace, force=force and not approval.was_asked())
     ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace, verify=verify))
     encode = chain.run(EncodeResult, EncodeRequest(workspace=workspace, ingest=ingest.as_input))
+    tuned, tune = chain.tuned(tune_request(spec, workspace=workspace, ingest=ingest, encode=encode))
+    spec = spec.settled(tuned.settings) if tuned else spec
     train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode))
     known: Any = {"workspace": workspace, "ingest": ingest, "train": train}
     known |= {"champion": chain.champion(evaluate_request(spec, **known, encode=encode, champion=None))}
-    evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known, encode=encode))
-    registered = chain.run(RegisterResult, register_request(spec, **known, evaluate=evaluated))
+    evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known, encode=encode, tune=tune))
+    registered = chain.run(RegisterResult, register_request(spec, **known, evaluate=evaluated, tuned=tuned))
     register = approval.settled(
         registered,
         chain.registry,
@@ -125,7 +131,7 @@ def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunR
         rows=RunRows.of(ingest.rows),
         metrics=evaluated.metrics,
         champion_metrics=evaluated.champion_metrics,
-        warnings=[*ingest.warnings, *encode.warnings, *train.warnings],
+        warnings=[*ingest.warnings, *encode.warnings, *(tune.warnings if tune else ()), *train.warnings],
         drift=evaluated.drift,
         model=ModelVersion(
             name=register.name, version=register.version, promoted=register.promoted, reason=register.reason
@@ -155,7 +161,7 @@ class _Chain:
             target.discard()
         standing = stage.published(kind, target) is not None and (name != "register" or module.stands(request))
         runner = self._spec.runner_of(name)
-        tags = {GPU} if name == "train" and self._spec.training.device not in ("auto", "cpu") else None
+        tags = {GPU} if name in ("tune", "train") and self._spec.training.device not in ("auto", "cpu") else None
         task = _TASKS[name].with_options(refresh_cache=not standing, tags=tags)
         task(name, request, run_key, runner, self._spec.name)
         result = stage.published(kind, target)  # what stands there is the truth, not what Prefect remembers
@@ -166,6 +172,22 @@ class _Chain:
         said = "stands already" if standing else f"done in {seconds:.1f} s"
         log.info("%s: %s", name, said, extra={"event": {"stage": name, "status": "done", "cached": standing}})
         return result
+
+    def tuned(self, request: TuneRequest) -> tuple[Tuned | None, TuneResult | None]:
+        """Return the settings to train with, and what tune has published if they are of this very run.
+
+        There are none where the spec wants no tuning.
+        """
+        if self._spec.tuning is None:
+            return None, None
+        if (known := reuse.known(request, self.registry.versions(self._spec.name))) is not None:
+            when, age = request.tuning.when, known.age
+            log.info(
+                "tune: settings of %d version%s before are used again (tuning.when: %s)", age, "s" * (age > 1), when
+            )
+            return known, None
+        result = self.run(TuneResult, request)
+        return reuse.made(request, result), result
 
     def champion(self, request: EvaluateRequest) -> tuple[str, Input] | None:
         """Return the version that the trained bundle must beat, and its bundle."""

@@ -9,8 +9,10 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, model_va
 
 from schemas.document import Document, or_text
 
-StageName = Literal["ingest", "encode", "train", "evaluate", "register"]
-STAGES: tuple[StageName, ...] = ("ingest", "encode", "train", "evaluate", "register")
+StageName = Literal["ingest", "encode", "tune", "train", "evaluate", "register"]
+STAGES: tuple[StageName, ...] = ("ingest", "encode", "tune", "train", "evaluate", "register")
+EVERY_RUN: tuple[StageName, ...] = tuple(stage for stage in STAGES if stage != "tune")
+"""The stages of a run that tunes nothing."""
 
 Size = Annotated[str, Field(pattern=r"^[1-9]\d*[kmg]$")]
 Gpu = Literal["all"] | Annotated[int, Field(ge=1)] | tuple[str, ...]

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from schemas import misfits, names
+from schemas import misfits, names, tuning
 from schemas.columns import Column
 from schemas.data import Data, HashSplit, Name, Problem, Split, Target
 from schemas.document import Document
@@ -13,8 +13,9 @@ from schemas.evaluation import Evaluation
 from schemas.networks import Custom, Mlp, Network
 from schemas.promotion import Promotion
 from schemas.retraining import Retraining
-from schemas.runners import Docker, Inline, Runners, StageName, WorkPool
+from schemas.runners import EVERY_RUN, STAGES, Docker, Inline, Runners, StageName, WorkPool
 from schemas.training import Gpus, Training
+from schemas.tuning import Settings, Tuning
 
 
 class Spec(Document):
@@ -36,6 +37,8 @@ class Spec(Document):
     """The network."""
     training: Training = Field(default_factory=Training)
     """How it learns."""
+    tuning: Tuning | None = None
+    """Which other settings are tried before training; null for none."""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     """How it is judged."""
     promotion: Promotion = Field(default_factory=Promotion)
@@ -48,15 +51,26 @@ class Spec(Document):
     """How its runs get on with each other."""
 
     def runner_of(self, stage: StageName) -> Inline | Docker | WorkPool:
-        """Return where a stage runs; train in a container gets the GPUs that it is to learn on."""
+        """Return where a stage runs; tune and train in a container get the GPUs that they are to learn on."""
         runner, device = self.runner.of(stage), self.training.device
-        if stage != "train" or isinstance(runner, Inline) or runner.gpu or device in ("auto", "cpu"):
+        if stage not in ("tune", "train") or isinstance(runner, Inline) or runner.gpu or device in ("auto", "cpu"):
             return runner
         return runner.model_copy(update={"gpu": device.gpus if isinstance(device, Gpus) else 1})
+
+    def settled(self, settings: Settings) -> Self:
+        """Return the spec with tuned settings in it."""
+        network, training = tuning.settled(self.network, self.training, settings)
+        return self.model_copy(update={"network": network, "training": training})
+
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """The stages of its runs."""
+        return STAGES if self.tuning else EVERY_RUN
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         misfits.refuse(self)
+        tuning.refuse_misfits(self)
         return self
 
     @property

@@ -13,6 +13,7 @@ from schemas.networks import Mlp, Network
 from schemas.promotion import OUTSIDE_VERDICT, Check, Promotion
 from schemas.runners import StageName
 from schemas.training import Training
+from schemas.tuning import Settings, Space, Tuning, default_space
 
 Values = dict[str, float | None]
 """Metric values by name; null where a metric has no value, such as an AUC over one class."""
@@ -134,6 +135,62 @@ class EncodeResult(Result):
     """What a person should know of the encoding: columns dropped, rates of unknown categories and the like."""
 
 
+class TuneRequest(Request):
+    """Try settings of the network and its training, and find those with the lowest validation loss."""
+
+    places: ClassVar[dict[str, Any]] = {
+        "workspace": True,
+        "encode": {"path"},
+        "ingest": {"path"},
+        "training": {"memory_mb"},
+        "tuning": {"when"},
+    }
+
+    ingest: Input
+    """What ingest published: its contract says what the loss is."""
+    encode: Input
+    """What encode published. Its test rows are not read."""
+    network: Network = Field(default_factory=Mlp)
+    """The network, before settings are changed."""
+    training: Training = Field(default_factory=Training)
+    """How it learns, before settings are changed."""
+    tuning: Tuning = Field(default_factory=Tuning)
+    """What is varied, and how often."""
+
+    @property
+    def space(self) -> Space:
+        """What is varied."""
+        return self.tuning.space or default_space(self.network, self.training)
+
+
+class TuneResult(Result):
+    """Publishes best.json (the settings), trials.csv and study.json."""
+
+    settings: Settings
+    """The settings to train with, by dotted key of the spec; none where the spec's own are best."""
+    trial: int
+    """The trial that found them, from 1, which is the spec as it stands."""
+    validation_loss: float
+    """Its validation loss."""
+    trials: int
+    """How many trials there were."""
+    warnings: list[str] = []
+    """What a person should look at, such as trials that failed."""
+
+
+class Tuned(Document):
+    """How a version's settings were found: what later runs read in the registry before they tune anew."""
+
+    question: str
+    """The run key of tune for the version's spec and data, whether it ran or not."""
+    subject: str
+    """Digest of what was tuned: network, training, and what was varied of them."""
+    settings: Settings
+    """The settings, by dotted key of the spec."""
+    age: int = Field(ge=0)
+    """For how many versions they had been in use; 0 for the one they were tuned for."""
+
+
 class TrainRequest(Request):
     """Train a network on encoded rows."""
 
@@ -177,6 +234,7 @@ class EvaluateRequest(Request):
         "ingest": {"path"},
         "train": {"path"},
         "encode": {"path"},
+        "tune": {"path"},
         "champion": {"path"},
         "promotion": OUTSIDE_VERDICT,
     }
@@ -193,6 +251,8 @@ class EvaluateRequest(Request):
     """The network to train anew."""
     training: Training | None = None
     """How it learns."""
+    tune: Input | None = None
+    """What tune published, if the settings were tuned for this network."""
     champion: Input | None = None
     """The directory of the champion's bundle, if there is one. `digest` is that of its bundle.json."""
     champion_version: str | None = None
@@ -203,6 +263,11 @@ class EvaluateRequest(Request):
     """What a challenger has to prove."""
     drift: Drift = Field(default_factory=Drift)
     """When the rows count as different from those that the champion was made from."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the stage's output depends on; where nothing was tuned, nothing is said of it."""
+        identity = super().identity()
+        return identity if self.tune else {key: value for key, value in identity.items() if key != "tune"}
 
 
 class Verdict(Document):
@@ -242,6 +307,7 @@ class RegisterRequest(Request):
         "workspace": True,
         "tracking_uri": True,
         "parameters": True,
+        "tuned": True,
         "ingest": {"path"},
         "train": {"path"},
         "evaluate": {"path"},
@@ -263,6 +329,8 @@ class RegisterRequest(Request):
     """Who has the last word on a challenger that passed."""
     smoke: int = 20
     """Test rows that the registered model has to predict as in evaluation; 0 for no such test."""
+    tuned: Tuned | None = None
+    """How the settings were found, if they were tuned: the version carries it for later runs."""
     tracking_uri: str | None = None
     """The MLflow server or store; by default MLFLOW_TRACKING_URI, else SQLite and files in the workspace."""
 
@@ -287,6 +355,7 @@ class RegisterResult(Result):
 REQUESTS: dict[StageName, type[Request]] = {
     "ingest": IngestRequest,
     "encode": EncodeRequest,
+    "tune": TuneRequest,
     "train": TrainRequest,
     "evaluate": EvaluateRequest,
     "register": RegisterRequest,

@@ -11,7 +11,7 @@ from schemas.document import digest
 from schemas.drift import Drift
 from schemas.evaluation import Evaluation
 from schemas.profile import Profile
-from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, TrainResult
+from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, TrainResult, TuneResult
 from tasks import plugins, stage
 from tasks.splits import SPLITS
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.bundle import Bundle
     from tasks.drift.references import Comparison
     from tasks.metrics import Scored
+    from tasks.tuning.record import Study
 
 VERSION = 4
 
@@ -32,7 +33,7 @@ def run_key(request: EvaluateRequest) -> str:
 
 def question(request: EvaluateRequest) -> str:
     """Return the run key that the request would have without a champion: what is asked, whoever has to be beaten."""
-    unasked = dict.fromkeys(("champion", "champion_version", "encode", "network", "training"))
+    unasked = dict.fromkeys(("champion", "champion_version", "encode", "tune", "network", "training"))
     metric = Evaluation(metric=request.evaluation.metric)  # the rest of it is what the report shows
     return run_key(request.model_copy(update={**unasked, "evaluation": metric, "drift": Drift()}))
 
@@ -81,6 +82,7 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
         drift=drift,
         network=Network.of(bundle.network),
         findings=findings.find(request, bundle, ingested, scored, metric=metric),
+        tuning=_tuning(request),
         lineage=_lineage(request, trained / "bundle", ingest, train),
     )
     report.write(out, content)
@@ -108,6 +110,15 @@ def _drift(
     before = Bundle(request.champion)
     predicted = champion.predicted if champion and before.outputs == challenger.outputs else None
     return references.of_evaluation(ingested, before, predicted, request.drift)
+
+
+def _tuning(request: EvaluateRequest) -> "Study | None":
+    from tasks.tuning.record import Study
+
+    if request.tune is None:
+        return None
+    tuned, _ = stage.opened(TuneResult, request.tune)
+    return Study.load(tuned / "study.json")
 
 
 def _lineage(

@@ -169,6 +169,8 @@ def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Versio
         tags.QUESTION: evaluate.question(asked),
         tags.COMPARED_WITH: request.champion_version or "",
     }
+    if request.tuned:
+        known[tags.TUNED] = request.tuned.model_dump_json()
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     version = client.create_model_version(request.name, source, run_id=run_id, tags=known)
     return store.find(request.name, str(version.version))

@@ -71,6 +71,7 @@ class Registry:
             logging.getLogger(noisy).setLevel(logging.ERROR)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         for files in ("UPLOAD", "DOWNLOAD"):  # by the server, not from its store, which may be out of reach from here
             os.environ.setdefault(f"MLFLOW_ENABLE_PROXY_MULTIPART_{files}", "false")
         from mlflow import MlflowClient

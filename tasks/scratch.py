@@ -1,4 +1,4 @@
-"""Scratch: directories that become something by a rename, or vanish with the process that made them."""
+"""Scratch: directories that become something by a rename, vanish with their process, or wait for the next one."""
 
 import contextlib
 import fcntl
@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from schemas.errors import ResourceError
+from schemas.errors import ResourceError, TrainingError
 
 _SCRATCH = ".scratch-"
 
@@ -73,6 +73,30 @@ def is_held(directory: Path) -> bool:
     finally:
         os.close(lock)
     return False
+
+
+@contextlib.contextmanager
+def kept(directory: Path) -> Iterator[Path | None]:
+    """Keep a directory until the body ends, by success or by a TrainingError: whatever else ends it leaves it behind.
+
+    Gives None while another run holds it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        try:
+            yield directory
+        except TrainingError:
+            shutil.rmtree(directory, ignore_errors=True)  # it would fail again
+            raise
+        shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        os.close(lock)
 
 
 def _scratch_name(parent: Path) -> Path:

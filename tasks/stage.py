@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -27,6 +28,7 @@ D = TypeVar("D", bound=Document)
 Q = TypeVar("Q", bound=Request)
 R = TypeVar("R", bound=Result)
 
+_SECONDS_UNTIL_HEARD = 0.2
 _OUTSIDE_DIGEST = {RESULT, "request.json"}  # they carry paths and times
 
 
@@ -149,15 +151,19 @@ def _sync(directory: Path) -> None:
                 os.fsync(handle.fileno())
 
 
-def opened(kind: type[R], source: Input) -> tuple[Path, R]:
-    """Return an input's directory and result after checking every file; raises ResourceError when one differs."""
+def opened(kind: type[R], source: Input, *, files: Sequence[str] = ("*",)) -> tuple[Path, R]:
+    """Return an input's directory and result after checking its files; raises ResourceError when one differs.
+
+    What no pattern in `files` matches is not looked into, and not to be read.
+    """
     origin = place(source.path)
     result = published(kind, origin)
     if result is None:
         raise ResourceError(f"{origin} holds no finished {kind.__name__}; run that stage first")
     if source.digest is not None and result.digest != source.digest:
         raise ResourceError(f"{origin} is not what was asked for: digest {result.digest}, wanted {source.digest}")
-    verify(origin.directory, result.files)
+    meant = {name: sha for name, sha in result.files.items() if any(fnmatch(name, each) for each in files)}
+    verify(origin.directory, meant)
     return origin.directory, result
 
 
@@ -180,18 +186,34 @@ def main(request_type: type[D], run: Callable[[D], Document]) -> NoReturn:
     _log_to_stderr(as_json=arguments.json_log)
     path = Path("/dev/stdin") if str(arguments.request) == "-" else arguments.request
     try:
-        signal.signal(signal.SIGTERM, _stop)
+        for each in (signal.SIGTERM, signal.SIGALRM):
+            signal.signal(each, _stop)
         secret_files.load()
         result = run(request_type.load(path))
     except (EvermodelError, StoppedError) as error:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         log.error("%s: %s", type(error).__name__, error)
         sys.exit(error.exit_code)
     print(result.to_json(), end="")
     sys.exit(0)
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise StoppedError("stopped by SIGTERM; nothing was published")
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    """Raise StoppedError, and once more a little later: Python drops what is raised in a weak reference's callback.
+
+    After a long call into TensorFlow such a callback is often the first line of Python that a signal can interrupt.
+    """
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS_UNTIL_HEARD)
+    if not _ends_already():
+        raise StoppedError("stopped by SIGTERM; nothing was published")
+
+
+def _ends_already() -> bool:
+    """Say whether the line that was interrupted belongs to the cleaning up after a StoppedError."""
+    error = sys.exception()
+    while error is not None and not isinstance(error, StoppedError):
+        error = error.__context__
+    return error is not None
 
 
 def _log_to_stderr(*, as_json: bool) -> None:

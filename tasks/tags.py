@@ -8,6 +8,8 @@ TRAIN_KEY = "evermodel.train_key"
 BUNDLE = "evermodel.bundle"
 QUESTION = "evermodel.question"
 COMPARED_WITH = "evermodel.compared_with"
+TUNED = "evermodel.tuned"
+"""How the version's settings were found: JSON of `schemas.stages.Tuned`."""
 REASON = "evermodel.reason"
 """What the gate, or a person, said last, in one sentence."""
 

@@ -16,7 +16,7 @@ from schemas.errors import DataError, ResourceError, SpecError
 from schemas.named import Loss
 from schemas.names import is_reference
 from schemas.networks import Custom
-from schemas.stages import EncodeResult, IngestResult, Input, TrainRequest, TrainResult
+from schemas.stages import EncodeResult, IngestResult, Input, TrainRequest, TrainResult, TuneRequest
 from tasks import bundle, features, plugins, stage
 from tasks.drift import references
 from tasks.encoders.table import TableEncoder
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tasks.encoders.base import Array
     from tasks.training.checkpoints import Checkpoints
     from tasks.training.feed import Examples
-    from tasks.training.loop import History
+    from tasks.training.loop import AfterEpoch, History
 
 VERSION = 4
 
@@ -52,11 +52,11 @@ _REACH = {"relu": (0, np.inf), "softplus": (0, np.inf), "sigmoid": (0, 1), "tanh
 
 def run_key(request: TrainRequest) -> str:
     """Return the run key: it changes with the request, any byte of the encoded rows, and the source of own code."""
-    code = _own_code(request)
+    code = own_code(request)
     return stage.run_key("train", request, version=VERSION, **({"code": digest(code)} if code else {}))
 
 
-def _own_code(request: TrainRequest) -> dict[str, str]:
+def own_code(request: TrainRequest | TuneRequest) -> dict[str, str]:
     """Return the SHA-256 of the source of what is the user's own, by module:name."""
     loss, network = request.training.loss, request.network
     builder = [network.builder] if isinstance(network, Custom) else []
@@ -82,17 +82,13 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     ingested, _ = stage.opened(IngestResult, request.ingest)
     encoded, _ = stage.opened(EncodeResult, request.encode)
     contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
-    _refuse_other_columns(contract, encoder)
-    loss = _loss(request, contract, encoder)
-    budget = devices.memory_bytes(request.training, names)
     with (
         tempfile.TemporaryDirectory(dir=out) as disk,
         checkpoints.kept(out.parent.parent / "checkpoints" / run_key(request)) as kept,
     ):
-        place = Path(disk) if _size_bytes(encoded, encoder) > budget else None
-        examples = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss), disk=place)
-        _refuse_unweighable(examples[0], loss)
-        fitted = functools.partial(_fitted, request, encoder, loss, examples, names=names, kept=kept)
+        known = examples(encoded, encoder, contract, request, disk=Path(disk))
+        loss = _loss(request, contract, encoder)
+        fitted = functools.partial(_fitted, request, encoder, loss, known, names=names, kept=kept)
         network, history = _with_less_memory(fitted, request.training.batch_size, names[0])
     (out / "history.json").write_text(history.to_json())
     bundle.write(
@@ -101,7 +97,7 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
         contract=ingested / "contract.json",
         encoder=encoded / "encoder.json",
         save_format=request.training.save_format,
-        code=_own_code(request),
+        code=own_code(request),
     )
     bundle.add_reference(out / "bundle", references.of_bundle(bundle.Bundle(Input(path=str(out / "bundle"))), ingested))
     return {
@@ -142,6 +138,7 @@ def _fitted(
     kept: "Checkpoints",
     batch_size: int,
     warnings: Sequence[str],
+    after_epoch: "AfterEpoch | None" = None,
 ) -> tuple["keras.Model", "History"]:
     """Return the network trained in batches of a size, compiled, and its history, which holds the warnings."""
     import keras
@@ -172,7 +169,7 @@ def _fitted(
             epochs=training.epochs,
             budget_bytes=devices.memory_bytes(training, names),
         )
-        history = loop.fit(engine, validation, training, checkpoints=kept, warnings=warnings)
+        history = loop.fit(engine, validation, training, checkpoints=kept, warnings=warnings, after_epoch=after_epoch)
     network.compile(optimizer=optimizer, loss=loss)
     return network, history
 
@@ -199,9 +196,18 @@ def _default_loss(contract: Contract) -> str:
 
 
 def fit(
-    request: TrainRequest, encoder: TableEncoder, contract: Contract, train: "Examples", validation: "Examples"
+    request: TrainRequest,
+    encoder: TableEncoder,
+    contract: Contract,
+    train: "Examples",
+    validation: "Examples",
+    *,
+    after_epoch: "AfterEpoch | None" = None,
 ) -> tuple["keras.Model", "History"]:
-    """Return the request's network, trained on examples at hand, with the best epoch's weights, and its history."""
+    """Return the request's network, trained on examples at hand, with the best epoch's weights, and its history.
+
+    After each epoch `after_epoch` is called instead of logging it; training ends by what it raises.
+    """
     from tasks.training import checkpoints, devices
 
     names, loss = devices.find(request.training.device), _loss(request, contract, encoder)
@@ -209,16 +215,29 @@ def fit(
         tempfile.TemporaryDirectory() as scratch,
         checkpoints.kept(Path(scratch) / "checkpoints" / run_key(request)) as kept,
     ):
-        fitted = functools.partial(_fitted, request, encoder, loss, (train, validation), names=names, kept=kept)
+        known = (train, validation)
+        fitted = functools.partial(
+            _fitted, request, encoder, loss, known, names=names, kept=kept, after_epoch=after_epoch
+        )
         return _with_less_memory(fitted, request.training.batch_size, names[0])
 
 
 def examples(
-    encoded: Path, encoder: TableEncoder, contract: Contract, request: TrainRequest
+    encoded: Path, encoder: TableEncoder, contract: Contract, request: TrainRequest, *, disk: Path | None = None
 ) -> tuple["Examples", "Examples"]:
-    """Return training and validation examples in memory."""
-    one_hot = _wants_one_hot(contract, _loss(request, contract, encoder))
-    return _examples(encoded, encoder, request, one_hot=one_hot, disk=None)
+    """Return training and validation examples in memory; larger ones than it may hold are mapped from `disk`, if given.
+
+    Raises as `run` does for what does not fit together.
+    """
+    from tasks.training import devices
+
+    _refuse_other_columns(contract, encoder)
+    loss = _loss(request, contract, encoder)
+    budget = devices.memory_bytes(request.training, devices.find(request.training.device))
+    place = disk if _size_bytes(encoded, encoder) > budget else None
+    found = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss), disk=place)
+    _refuse_unweighable(found[0], loss)
+    return found
 
 
 def _wants_one_hot(contract: Contract, loss: "keras.losses.Loss") -> bool:

@@ -63,7 +63,9 @@ def _engine() -> docker.DockerClient:
 
 
 def _target(stage: StageName, runner: Docker) -> str:
-    return f"{stage}-gpu" if stage == "train" and runner.gpu else stage
+    """Return the image that holds a stage; train's holds tune, too."""
+    target = "train" if stage == "tune" else stage
+    return f"{target}-gpu" if target == "train" and runner.gpu else target
 
 
 def _image(engine: docker.DockerClient, name: str) -> str:
@@ -97,6 +99,7 @@ def options(stage: StageName, request: Request, runner: Docker, folder: Path, mo
     home = place(request.workspace)
     return {
         "name": f"evermodel-{model}-{stage}-{uuid.uuid4().hex[:8]}",
+        "entrypoint": ["python", "-m", "tasks.tune"] if stage == "tune" else None,
         "command": ["--json-log", str(folder / "request.json")],
         "labels": {WORKSPACE: str(home.directory), REQUEST: str(folder)},
         "user": f"{os.getuid()}:{os.getgid()}",

@@ -10,7 +10,7 @@ from docker.types import Mount
 
 from schemas.data import Source, environment_names
 from schemas.runners import Docker, StageName
-from schemas.stages import IngestRequest, RegisterRequest, Request, TrainRequest
+from schemas.stages import IngestRequest, RegisterRequest, Request, TrainRequest, TuneRequest
 from tasks import plugins, workspaces
 from tasks.register import registry_of
 from tasks.workspaces import Place, place
@@ -27,7 +27,7 @@ def mounts(stage: StageName, request: Request, workspace: Place) -> list[Mount]:
     """
     home = workspace.directory
     own = [home / stage if workspace.is_local else home]
-    if isinstance(request, TrainRequest):
+    if isinstance(request, TuneRequest | TrainRequest):
         own.append(home / "checkpoints")
     if isinstance(request, RegisterRequest) and registry_of(request).is_local:
         own.append(home / "mlflow")

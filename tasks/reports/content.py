@@ -14,6 +14,7 @@ from tasks.encoders.base import Array
 from tasks.findings.findings import Findings
 from tasks.findings.network import Network
 from tasks.metrics import Scored
+from tasks.tuning.record import Study
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Content:
     """Slices, importance and the like."""
     network: Network = field(default_factory=Network)
     """What the network is made of."""
+    tuning: Study | None = None
+    """The trials by which the settings were found, if there were any."""
     lineage: tuple[tuple[str, str, str], ...] = ()
     """What it all came from: a name, a run key or version, a digest."""
 

@@ -25,6 +25,7 @@ from tasks.reports import (
     multilabel,
     regression,
     slices,
+    tuning,
 )
 from tasks.reports.content import Content
 from tasks.reports.elements import Section, Table
@@ -78,6 +79,8 @@ def _sections(content: Content) -> dict[str, Section]:
         "refitted": refitted,
         "predictions": _SECTIONS[content.contract.problem](content),
     }
+    if content.tuning:
+        sections["tuning"] = tuning.section(content.tuning)
     if found.slices:
         sections["slices"] = slices.section(found.slices, metric=metric, whole=whole, rows=rows)
     if found.importance:

@@ -1,12 +1,9 @@
 """Checkpoints: what a killed training goes on from, to the same end as if nothing had happened."""
 
 import contextlib
-import fcntl
 import json
 import logging
 import math
-import os
-import shutil
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.errors import TrainingError
+from tasks import scratch
 from tasks.encoders.base import Array
 
 log = logging.getLogger("evermodel.train")
@@ -114,20 +111,7 @@ def kept(directory: Path) -> Iterator[Checkpoints]:
 
     A training that is stopped leaves them behind. Of two runs that train the same, one keeps none.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = os.open(directory, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with scratch.kept(directory) as folder:
+        if folder is None:
             log.info("train: another run trains the same; this one keeps no checkpoints")
-            yield Checkpoints(None)
-            return
-        try:
-            yield Checkpoints(directory)
-        except TrainingError:
-            shutil.rmtree(directory, ignore_errors=True)  # it would fail again
-            raise
-        shutil.rmtree(directory, ignore_errors=True)
-    finally:
-        os.close(lock)
+        yield Checkpoints(folder)

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from schemas.document import Record
 from schemas.training import Training
@@ -12,6 +12,9 @@ from tasks.training.engine import Engine, no_number
 from tasks.training.feed import Examples
 
 log = logging.getLogger("evermodel.train")
+
+AfterEpoch = Callable[[Progress, int, float], None]
+"""Takes the progress, how many epochs there are at most, and the seconds that the last one took."""
 
 
 class History(Record):
@@ -47,8 +50,11 @@ def fit(
     *,
     checkpoints: Checkpoints | None = None,
     warnings: Sequence[str] = (),
+    after_epoch: AfterEpoch | None = None,
 ) -> History:
     """Train until the epochs are over or patience ends; leave the best epoch's weights and optimiser state behind.
+
+    After each epoch `after_epoch` is called instead of logging it; training ends by what it raises.
 
     It goes on from a checkpoint, if there is one. Raises TrainingError as soon as a loss is no number.
     """
@@ -59,7 +65,7 @@ def fit(
     while not _ended(progress, training):
         started = time.perf_counter()
         _take_epoch(engine, validation, training, progress)
-        _report(progress, training.epochs, time.perf_counter() - started)
+        (after_epoch or _report)(progress, training.epochs, time.perf_counter() - started)
         checkpoints.save(engine.identity, progress)
     engine.state = progress.best
     return History(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from schemas.runners import STAGES
+from schemas.runners import EVERY_RUN
 from tasks.bundle import Bundle
 from tasks.examples import write_example
 from tasks.registry import Registry
@@ -146,7 +146,7 @@ def test_a_run_over_the_api_ends_in_the_object_store_and_the_registry(
     assert run["state_type"] == "COMPLETED", run["state"]
 
     results = [name for name in store.find("evermodel/workspace") if name.endswith("/result.json")]
-    assert sorted(name.split("/")[2] for name in results) == sorted(STAGES)
+    assert sorted(name.split("/")[2] for name in results) == sorted(EVERY_RUN)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name)  # the MLflow server hands files out: who asks it needs no keys of the store
     registry = Registry(workspace=str(tmp_path), tracking_uri=f"http://127.0.0.1:{stack.ports['mlflow']}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from schemas.run import RunResult
-from schemas.runners import STAGES
+from schemas.runners import EVERY_RUN
 from tasks.registry import Registry
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ RUN = [sys.executable, "-m", "flows.cli", "run", "breast-cancer.yaml", "--json",
 def published(result: RunResult) -> dict[str, bytes]:
     """All that the stages published, but for what carries times and paths."""
     files = {}
-    for name in STAGES[:4]:
+    for name in EVERY_RUN[:-1]:
         folder = Path(result.stages[name].path)
         for path in folder.rglob("*"):
             if path.is_file() and path.name not in ("result.json", "request.json"):
@@ -41,7 +41,7 @@ def environment(server: str) -> dict[str, str]:
     return {**os.environ, "PREFECT_API_URL": server}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", EVERY_RUN)
 def test_a_killed_run_finishes_when_it_is_started_again(
     evermodel: Callable[..., subprocess.CompletedProcess[str]],
     undisturbed: RunResult,

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from flows import overlap, server_lock
 from flows.server_lock import ServerLock
 from schemas.run import RunResult
-from schemas.runners import STAGES
+from schemas.runners import EVERY_RUN
 from schemas.spec import Spec
 
 RUN = ("run", "breast-cancer.yaml", "--json", "--set", "training.epochs=3")
@@ -88,7 +88,7 @@ def test_of_two_runs_at_once_the_second_waits_and_finds_nothing_new(
     evermodel("example", "breast-cancer")
     processes = [start("-m", "flows.cli", *RUN) for _ in range(2)]
     results = [RunResult.model_validate_json(process.communicate(timeout=300)[0]) for process in processes]
-    assert sorted(sum(each.cached for each in result.stages.values()) for result in results) == [0, len(STAGES)]
+    assert sorted(sum(each.cached for each in result.stages.values()) for result in results) == [0, len(EVERY_RUN)]
     assert {result.model.version for result in results} == {"1"}
     said = {run.state.name: run.state.message for run in newest(client, 2) if run.state}
     assert said["NothingNew"] == "nothing new: spec and data are those of an earlier run"

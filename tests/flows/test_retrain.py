@@ -14,7 +14,7 @@ from flows import retrain
 from schemas.errors import DataError, ResourceError
 from schemas.named import Metric
 from schemas.run import RunResult
-from schemas.runners import STAGES
+from schemas.runners import EVERY_RUN
 from schemas.spec import Spec
 from schemas.spec_file import read_spec
 from schemas.training import EarlyStopping
@@ -56,7 +56,7 @@ def test_retrain_is_the_flow_and_not_the_module() -> None:
 
 
 def test_a_run_ends_with_a_registered_champion_and_a_report(first: RunResult, tmp_path: Path) -> None:
-    assert list(first.stages) == list(STAGES)
+    assert list(first.stages) == list(EVERY_RUN)
     assert cached(first) == []
     assert (first.model.version, first.model.promoted) == ("1", True)
     assert set(first.metrics) == {"train", "validation", "test"}
@@ -68,7 +68,7 @@ def test_a_run_ends_with_a_registered_champion_and_a_report(first: RunResult, tm
 @pytest.mark.parametrize("verify", [False, True])
 def test_nothing_new_means_nothing_done(first: RunResult, spec: Spec, tmp_path: Path, verify: bool) -> None:
     again = retrain(spec, workspace=str(tmp_path / "ws"), verify=verify)
-    assert cached(again) == list(STAGES)
+    assert cached(again) == list(EVERY_RUN)
     assert again.model_copy(update={"stages": {}}) == first.model_copy(update={"stages": {}})
 
 
@@ -78,7 +78,7 @@ def test_prefect_shows_an_unchanged_stage_as_cached(first: RunResult, spec: Spec
         newest = max(client.read_flow_runs(), key=lambda run: run.created)
         states = {run.name: run.state_name for run in client.read_task_runs() if run.flow_run_id == newest.id}
     assert newest.name == "breast-cancer"
-    assert states == dict.fromkeys(STAGES, "Cached")
+    assert states == dict.fromkeys(EVERY_RUN, "Cached")
 
 
 def test_a_training_key_reruns_train_and_what_follows(first: RunResult, spec: Spec, tmp_path: Path) -> None:
@@ -95,11 +95,11 @@ def test_a_changed_row_reruns_everything(first: RunResult, spec: Spec, tmp_path:
 
 @pytest.mark.parametrize("stage", ["ingest", "encode", "train", "evaluate", "register"])
 def test_a_deleted_output_is_made_again(first: RunResult, spec: Spec, tmp_path: Path, stage: str) -> None:
-    before = {name: _bytes(first, name) for name in STAGES[:3]}
+    before = {name: _bytes(first, name) for name in EVERY_RUN[:3]}
     shutil.rmtree(first.stages[stage].path)
     again = retrain(spec, workspace=str(tmp_path / "ws"))
-    assert cached(again) == [name for name in STAGES if name != stage]
-    assert {name: _bytes(again, name) for name in STAGES[:3]} == before
+    assert cached(again) == [name for name in EVERY_RUN if name != stage]
+    assert {name: _bytes(again, name) for name in EVERY_RUN[:3]} == before
     assert again.model.version == "1"
 
 

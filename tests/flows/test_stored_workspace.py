@@ -11,7 +11,7 @@ from flows.requests import ingest_request
 from flows.runners import docker
 from schemas.data import Source
 from schemas.errors import SpecError
-from schemas.runners import STAGES, Docker
+from schemas.runners import EVERY_RUN, Docker
 from schemas.spec import Spec
 from schemas.stages import EncodeRequest, EncodeResult, IngestResult, PredictRequest
 from tasks import encode, ingest, predict, stage
@@ -30,7 +30,7 @@ def published(workspace: str) -> dict[str, bytes]:
     return {
         name: store.cat_file(path)
         for name, path in files.items()
-        if name.startswith(STAGES[:4]) and not name.endswith(outside)
+        if name.startswith(EVERY_RUN[:-1]) and not name.endswith(outside)
     }
 
 

@@ -16,7 +16,7 @@ import pytest
 from flows.requests import ingest_request
 from flows.runners import docker as runner
 from schemas.errors import DataError, ResourceError
-from schemas.runners import STAGES, Docker
+from schemas.runners import EVERY_RUN, Docker
 from schemas.spec import Spec
 from schemas.stages import EncodeRequest, IngestRequest, IngestResult, TrainRequest
 from tasks import encode, ingest
@@ -85,7 +85,7 @@ def test_all_runners_publish_the_same_bytes_under_the_same_keys(
     assert {name: results["docker"][name] for name in ("run_key", "rows", "metrics", "model")} == {
         name: results["inline"][name] for name in ("run_key", "rows", "metrics", "model")
     }
-    for stage in STAGES:
+    for stage in EVERY_RUN:
         inline, docker = (Path(results[kind]["stages"][stage]["path"]) for kind in ("inline", "docker"))
         assert inline.name == docker.name
         assert files(inline) == files(docker)

@@ -1,0 +1,71 @@
+"""The record of a tuning, as it is published: study.json."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Literal
+
+from schemas.document import Document
+from schemas.tuning import Settings
+
+State = Literal["complete", "pruned", "failed"]
+
+
+class Outcome(Document):
+    """What became of a trial."""
+
+    state: State
+    """complete: trained to its end. pruned: ended early, for it was worse than others. failed: see its reason."""
+    validation_loss: float | None = None
+    """The lowest validation loss of its epochs; null if there is none."""
+    best_epoch: int = 0
+    """The epoch with that loss, from 1."""
+    epochs: int = 0
+    """How many epochs were trained."""
+    reason: str = ""
+    """Why it failed or was ended."""
+
+
+class Trial(Outcome):
+    """A trial: its settings, and what became of it."""
+
+    number: int
+    """From 1, which is the spec as it stands."""
+    settings: Settings
+    """What was other than in the spec, by dotted key."""
+
+
+class Study(Document):
+    """All trials of a tuning, and what they tell."""
+
+    trials: tuple[Trial, ...]
+    """In the order in which they began."""
+    best: int
+    """The number of the one with the lowest validation loss among those that came to their end."""
+    own: Settings
+    """The spec's own settings, by the keys that were varied."""
+    importances: dict[str, float]
+    """What share of the differences in loss each key accounts for, the largest first; empty for too few trials."""
+
+    @property
+    def chosen(self) -> Trial:
+        """The best trial."""
+        return self.trials[self.best - 1]
+
+    def count(self, state: State) -> int:
+        """Return how many trials ended so."""
+        return sum(trial.state == state for trial in self.trials)
+
+    def write_table(self, path: Path) -> None:
+        """Write one row a trial as CSV: its number, state, validation loss, epochs, settings and reason."""
+        with path.open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(("trial", "state", "validation_loss", "best_epoch", "epochs", *self.own, "reason"))
+            for trial in self.trials:
+                said = (trial.number, trial.state, trial.validation_loss, trial.best_epoch, trial.epochs)
+                settings = {**self.own, **trial.settings}
+                rows.writerow((*said, *(_cell(settings[key]) for key in self.own), trial.reason))
+
+
+def _cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, list | tuple | dict) else value

@@ -1,0 +1,98 @@
+"""Trains the network of a trial, on rows that are read once a process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import ValidationError
+
+from schemas.contract import Contract
+from schemas.errors import EvermodelError
+from schemas.stages import EncodeResult, IngestResult, TrainRequest, TuneRequest
+from schemas.tuning import Settings, settled
+from tasks import bundle, stage, train
+from tasks.encoders.table import TableEncoder
+from tasks.tuning.record import Outcome
+
+if TYPE_CHECKING:
+    from tasks.training.checkpoints import Progress
+
+GoesOn = Callable[[int, float], bool]
+"""Takes an epoch, from 1, and its validation loss; says whether the trial goes on."""
+
+_MOST_SIGNS = 500
+_CONTRACT = ("contract.json",)
+_ENCODED = ("encoder.json", "features/train.parquet", "features/validation.parquet")
+
+
+class Trainer(Protocol):
+    """What trains a trial."""
+
+    def fit(self, settings: Settings, goes_on: GoesOn) -> Outcome:
+        """Train with settings; whatever goes wrong is the trial's outcome."""
+
+    def kill(self) -> None:
+        """End what is under way in another process."""
+
+
+class _EndedError(Exception):
+    """Ends a trial early."""
+
+
+class LocalTrainer:
+    """Trains in this process."""
+
+    def __init__(self, request: TuneRequest, *, disk: Path) -> None:
+        """Read the training and validation rows, and no others; `disk` is where those are mapped that exceed memory.
+
+        Raises as `tasks.train.run` does for what no setting can mend.
+        """
+        bundle.load_tensorflow()
+        ingested, _ = stage.opened(IngestResult, request.ingest, files=_CONTRACT)
+        encoded, _ = stage.opened(EncodeResult, request.encode, files=_ENCODED)
+        self._request = request
+        self._contract = Contract.load(ingested / "contract.json")
+        self._encoder = TableEncoder.load(encoded / "encoder.json")
+        self._examples = train.examples(encoded, self._encoder, self._contract, self._asked({}), disk=disk)
+
+    def fit(self, settings: Settings, goes_on: GoesOn) -> Outcome:
+        """Train with settings; whatever goes wrong is the trial's outcome."""
+        losses: list[float] = []
+
+        def after_epoch(progress: "Progress", _epochs: int, _seconds: float) -> None:
+            losses[:] = progress.validation_losses
+            if not goes_on(progress.epoch, losses[-1]):
+                raise _EndedError
+
+        try:
+            train.fit(self._asked(settings), self._encoder, self._contract, *self._examples, after_epoch=after_epoch)
+        except _EndedError:
+            return _outcome("pruned", losses)
+        except EvermodelError as error:
+            return _outcome("failed", losses, reason=str(error))
+        except ValidationError as error:
+            return _outcome("failed", losses, reason=error.errors()[0]["msg"])
+        except Exception as error:  # whatever a library makes of the settings: the other trials go on
+            return _outcome("failed", losses, reason=f"{type(error).__name__}: {error}")
+        return _outcome("complete", losses)
+
+    def kill(self) -> None:
+        """Do nothing: what is under way here ends by what is raised here."""
+
+    def _asked(self, settings: Settings) -> TrainRequest:
+        network, training = settled(self._request.network, self._request.training, settings)
+        return TrainRequest(
+            ingest=self._request.ingest, encode=self._request.encode, network=network, training=training
+        )
+
+
+def _outcome(state: Any, losses: list[float], *, reason: str = "") -> Outcome:
+    best = min(losses, default=None)
+    reason = " ".join(reason.split())[:_MOST_SIGNS]
+    return Outcome(
+        state=state,
+        validation_loss=best,
+        best_epoch=losses.index(best) + 1 if best is not None else 0,
+        epochs=len(losses),
+        reason=reason,
+    )

@@ -1,0 +1,62 @@
+"""R34: tuning in the chain, on a real Prefect server and a real registry."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from prefect.client.orchestration import get_client
+
+from flows import retrain
+from flows.plan import plan
+from schemas.run import RunResult
+from schemas.runners import EVERY_RUN, STAGES
+from schemas.spec import Spec
+from tasks.registry import Registry
+
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
+
+QUICK = {"bootstrap": 0, "importance": 0, "slices": []}
+
+
+def cached(result: RunResult) -> list[str]:
+    return [name for name, stage in result.stages.items() if stage.cached]
+
+
+def parameters(result: RunResult, workspace: str) -> dict[str, str]:
+    """What the registry says of the version that a run made."""
+    registry = Registry(workspace=workspace)
+    version = registry.find(result.model.name, result.model.version)
+    return dict(registry.client.get_run(version.run_id).data.params)
+
+
+def test_tuned_settings_are_trained_with_recorded_and_used_again(
+    spec: Spec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    space = {"network.hidden": [[4], [16], [32]], "training.optimizer.learning_rate": {"low": 0.01, "high": 0.1}}
+    tuning = {"trials": 4, "when": 2, "space": space}
+    spec = Spec.model_validate(spec.model_dump(mode="json") | {"tuning": tuning, "evaluation": QUICK})
+    workspace = str(tmp_path / "ws")
+
+    first = retrain(spec, workspace=workspace)
+    assert list(first.stages) == list(STAGES)
+    settings = parameters(first, workspace)
+    assert float(settings["training.optimizer.learning_rate"]) >= 0.01  # Adam's own is 0.001
+    report = Path(first.report).read_text()
+    assert '<h2 id="tuning">' in report
+    assert (Path(first.report).parent / "figures" / "tuning_history.csv").is_file()
+    with get_client(sync_client=True) as client:
+        progress = [each for each in client.read_artifacts() if each.key == "breast-cancer-progress"]
+    assert any("trial 4/4" in (each.description or "").replace("\\", "") for each in progress)
+    assert cached(retrain(spec, workspace=workspace)) == list(STAGES)
+
+    rows = pd.read_csv(spec.data.path)
+    rows.iloc[:-20].to_csv(spec.data.path, index=False)
+    caplog.set_level("INFO", logger="evermodel")
+    second = retrain(spec, workspace=workspace)
+    assert list(second.stages) == list(EVERY_RUN)
+    assert "settings of 1 version before are used again (tuning.when: 2)" in caplog.text
+    again = parameters(second, workspace)
+    for key in ("network.hidden", "training.optimizer.learning_rate"):
+        assert again[key] == settings[key]
+    assert cached(retrain(spec, workspace=workspace)) == list(EVERY_RUN)
+    assert any("ingest, encode and train stand" in line for line in plan(spec, workspace))

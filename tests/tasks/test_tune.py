@@ -1,0 +1,206 @@
+"""R34: tune as a stage, on real data that ingest and encode prepared."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.requests import ingest_request, train_request, tune_request
+from schemas.errors import TrainingError
+from schemas.spec import Spec
+from schemas.spec_file import read_spec
+from schemas.stages import EncodeRequest, EncodeResult, IngestResult, TuneRequest, TuneResult
+from tasks import encode, ingest, train, tune
+from tasks.examples import write_example
+
+SPACE = {
+    "network.hidden": {"layers": {"low": 0, "high": 2}, "units": {"low": 4, "high": 16, "log": True}},
+    "training.optimizer.learning_rate": {"low": 1e-3, "high": 1e-1, "log": True},
+    "training.batch_size": [32, 128],
+}
+
+
+class Prepared:
+    """The breast-cancer example, ingested and encoded, in a workspace that tests of this module share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.workspace = str(folder / "ws")
+        path = write_example("breast-cancer", folder)
+        self.spec: Spec = read_spec(path, overrides=("training.epochs=6", "network.hidden=[8]"))
+        self.ingest: IngestResult = ingest.run(ingest_request(self.spec, workspace=self.workspace))
+        self.encode: EncodeResult = encode.run(EncodeRequest(workspace=self.workspace, ingest=self.ingest.as_input))
+
+    def asked(self, tmp_path: Path, **tuning: Any) -> TuneRequest:
+        """A request to tune, in a workspace of the test's own."""
+        tree = self.spec.model_dump(mode="json") | {"tuning": {"trials": 4, "space": SPACE} | tuning}
+        spec = Spec.model_validate(tree)
+        return tune_request(spec, workspace=str(tmp_path / "ws"), ingest=self.ingest, encode=self.encode)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return Prepared(tmp_path_factory.mktemp("tune"))
+
+
+@pytest.fixture(scope="module")
+def tuned(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> TuneResult:
+    """Four trials over the space above."""
+    return tune.run(prepared.asked(tmp_path_factory.mktemp("tuned")))
+
+
+def study_of(result: TuneResult) -> dict[str, Any]:
+    return json.loads(Path(result.path, "study.json").read_text())
+
+
+def test_best_trial_is_what_is_published_and_train_reaches_its_loss(prepared, tuned, tmp_path):
+    result, trials = tuned, study_of(tuned)["trials"]
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    assert [trial["number"] for trial in trials] == [1, 2, 3, 4]
+    assert trials[0]["settings"] == {}  # the spec as it stands
+    assert all(trial["settings"].keys() == SPACE.keys() for trial in trials[1:])
+    assert result.validation_loss == min(trial["validation_loss"] for trial in complete)
+    assert (
+        result.settings
+        == trials[result.trial - 1]["settings"]
+        == json.loads(Path(result.path, "best.json").read_text())
+    )
+    with Path(result.path, "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["validation_loss"]) for row in rows] == [trial["validation_loss"] for trial in trials]
+    assert rows[0]["network.hidden"] == "[8]"
+
+    known = {"ingest": prepared.ingest, "encode": prepared.encode}
+    spec = prepared.spec.settled(result.settings)
+    trained = train.run(train_request(spec, workspace=str(tmp_path / "ws"), **known))
+    assert trained.validation_loss == pytest.approx(result.validation_loss, rel=1e-5)
+
+
+def test_other_seeds_give_other_settings(prepared, tuned, tmp_path):
+    other = tune.run(prepared.asked(tmp_path, seed=1, trials=2))
+    assert study_of(other)["trials"][0] == study_of(tuned)["trials"][0]
+    assert study_of(other)["trials"][1] != study_of(tuned)["trials"][1]
+
+
+def test_same_request_gives_the_same_bytes_although_test_rows_are_gone(prepared, tuned, tmp_path):
+    kept = {}
+    for path in (Path(prepared.encode.path, "features/test.parquet"), Path(prepared.ingest.path, "rows/test.parquet")):
+        kept[path] = path.read_bytes()
+        path.write_bytes(b"no rows at all")
+    try:
+        assert tune.run(prepared.asked(tmp_path)).files == tuned.files
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+
+
+@pytest.mark.slow
+def test_a_trial_that_fails_is_told_and_the_others_go_on(prepared, tmp_path):
+    space = {"training.optimizer.learning_rate": [1e-2, 1e30]}
+    result = tune.run(prepared.asked(tmp_path, space=space, trials=5, sampler="random"))
+    trials = study_of(result)["trials"]
+    states = {(trial["settings"] or {"": 0.0}).popitem()[1]: trial["state"] for trial in trials}
+    assert states[1e30] == "failed"
+    assert "learning_rate" in next(trial["reason"] for trial in trials if trial["state"] == "failed")
+    assert any("trials failed" in warning for warning in result.warnings)
+    assert result.settings != {"training.optimizer.learning_rate": 1e30}
+
+
+def test_no_trial_that_ends_well_is_an_error(prepared, tmp_path):
+    asked = prepared.asked(tmp_path, space={"training.batch_size": [32, 64]}, trials=2)
+    optimizer = asked.training.optimizer.model_validate({"name": "sgd", "learning_rate": 1e30})
+    asked = asked.model_copy(update={"training": asked.training.model_copy(update={"optimizer": optimizer})})
+    with pytest.raises(TrainingError, match=r"no trial came to its end: epoch 1.*learning_rate"):
+        tune.run(asked)
+    assert not list((tmp_path / "ws").rglob("study.log"))  # it would fail again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_poor_trials_are_ended_early(prepared, tmp_path, pruner):
+    space = {"training.optimizer.learning_rate": {"low": 1e-6, "high": 1e-1, "log": True}}
+    asked = prepared.asked(tmp_path, space=space, trials=9, pruner=pruner, sampler="random")
+    asked = asked.model_copy(update={"training": asked.training.model_copy(update={"epochs": 12})})
+    trials = study_of(tune.run(asked))["trials"]
+    ended = [trial for trial in trials if trial["state"] == "pruned"]
+    assert ended and all(5 <= trial["epochs"] < 12 for trial in ended)
+    assert min(ended, key=lambda trial: trial["number"])["number"] > 1
+    best = min(trial["validation_loss"] for trial in trials if trial["state"] == "complete")
+    assert best < min(trial["validation_loss"] for trial in ended)
+
+
+def test_time_ends_a_study_after_its_first_trial(prepared, tmp_path):
+    result = tune.run(prepared.asked(tmp_path, trials=None, minutes=1e-4))
+    assert [trial["state"] for trial in study_of(result)["trials"]] == ["complete"]
+    assert result.settings == {}
+
+
+def journal_of(workspace: Path) -> list[dict[str, Any]]:
+    """The lines of the study's journal that add a trial."""
+    for path in workspace.glob("checkpoints/*/study.log"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return [line for line in lines if "params" in line]
+    return []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+def test_stopped_study_goes_on_and_ends_as_one_that_was_not(prepared, tmp_path, caplog, stop, code):
+    caplog.set_level("INFO", logger="evermodel")
+    asked = prepared.asked(tmp_path, trials=6)
+    request = tmp_path / "request.json"
+    request.write_text(asked.to_json())
+    process = subprocess.Popen([sys.executable, "-m", "tasks.tune", str(request)], stderr=subprocess.PIPE)
+    while len(journal_of(tmp_path / "ws")) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(stop)
+    process.communicate()
+    assert process.returncode == code
+    assert not list((tmp_path / "ws" / "tune").glob("[!.]*"))
+    (journal,) = (tmp_path / "ws").glob("checkpoints/*/study.log")
+    with journal.open("a") as file:
+        file.write('{"op_code": 4, "cut')  # as when the disk was written to
+    caplog.set_level("INFO", logger="evermodel")
+    resumed = tune.run(asked)
+    assert "goes on after trial" in caplog.text
+    assert len([line for line in caplog.messages if line.startswith("tune: trial")]) <= 4
+    assert not journal.exists()
+    assert resumed.files == tune.run(prepared.asked(tmp_path / "whole", trials=6)).files
+
+
+@pytest.mark.slow
+def test_trials_side_by_side_are_as_many_as_asked_for(prepared, tmp_path):
+    result = tune.run(prepared.asked(tmp_path, parallel=2, trials=5, seed=3))
+    trials = study_of(result)["trials"]
+    assert [trial["number"] for trial in trials] == [1, 2, 3, 4, 5]
+    alone = study_of(tune.run(prepared.asked(tmp_path, trials=2, seed=3)))["trials"]
+    assert trials[0]["validation_loss"] == pytest.approx(alone[0]["validation_loss"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_fails_its_trial_alone(prepared, tmp_path, monkeypatch):
+    (tmp_path / "mortal.py").write_text(
+        "import os, signal\n"
+        "def build(inputs, units=4):\n"
+        "    import keras\n"
+        "    if units == 5:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return keras.layers.Dense(units)(keras.layers.Concatenate()([*inputs.values()] * 2))\n"
+    )
+    monkeypatch.setenv("EVERMODEL_ALLOW_MODULES", "mortal")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    asked = prepared.asked(tmp_path, space={"training.batch_size": [64]}, trials=6, parallel=2)
+    tree = asked.model_dump(mode="json") | {"network": {"kind": "custom", "builder": "mortal:build"}}
+    tree["tuning"]["space"] = {"network.units": [4, 5]}
+    trials = study_of(tune.run(TuneRequest.model_validate(tree)))["trials"]
+    states = {trial["settings"].get("network.units"): trial["state"] for trial in trials}
+    assert states == {None: "complete", 4: "complete", 5: "failed"}
+    assert "killed" in next(trial["reason"] for trial in trials if trial["state"] == "failed")
