@@ -198,9 +198,10 @@ class Tuning(Document):
     """What is varied, by key below network and training: {low, high}, a list of choices, or {layers, units} for
     network.hidden. By default optimiser, learning rate, weight decay, batch size, epochs, and the network's layers,
     units, activation and dropout."""
-    when: Literal["always", "never"] | Annotated[int, Field(ge=1)] = "always"
+    when: Literal["always", "never", "drift"] | Annotated[int, Field(ge=1)] = "always"
     """When a retraining tunes anew. always: when spec or data have changed. never: uses the settings of the newest
-    version of the model again. A number: after so many versions. Whatever it is, tunes if no version was tuned over the
+    version of the model again. A number: after so many versions. drift: when the data has drifted from that
+    which the settings were tuned on, as the spec's `drift` says. Whatever it is, tunes if no version was tuned over the
     same space around the same network and training."""
     sampler: Literal["tpe", "random"] = "tpe"
     """How settings are chosen: tpe learns from the trials before (Bergstra et al. 2011), random does not."""
