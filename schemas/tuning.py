@@ -82,6 +82,11 @@ class Range(Document):
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
+    def _last(self) -> Number:
+        """The largest that can be drawn: steps may end before high."""
+        return self.high if self.step is None else self.low + int((self.high - self.low) / self.step + 1e-9) * self.step
+
+    @property
     def probes(self) -> tuple[Any, ...]:
         """Its ends: where they make a valid spec, all between them do."""
         return self.low, self.high
@@ -89,8 +94,8 @@ class Range(Document):
     def draw(self, trial: Trial, key: str) -> Any:
         """Return a value that the trial suggests under the key."""
         if self._whole:
-            return trial.suggest_int(key, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
-        return trial.suggest_float(key, self.low, self.high, step=self.step, log=self.log)
+            return trial.suggest_int(key, int(self.low), int(self._last), step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(key, self.low, self._last, step=self.step, log=self.log)
 
 
 def _or_list(schema: dict[str, Any]) -> None:

@@ -8,12 +8,12 @@ from prefect.client.orchestration import get_client
 
 from flows import retrain
 from flows.plan import plan
+from flows.runners import docker
 from schemas.run import RunResult
-from schemas.runners import EVERY_RUN, STAGES
+from schemas.runners import EVERY_RUN, STAGES, Docker
 from schemas.spec import Spec
+from schemas.stages import TuneRequest
 from tasks.registry import Registry
-
-pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
 
 QUICK = {"bootstrap": 0, "importance": 0, "slices": []}
 
@@ -29,6 +29,19 @@ def parameters(result: RunResult, workspace: str) -> dict[str, str]:
     return dict(registry.client.get_run(version.run_id).data.params)
 
 
+def test_a_container_of_tune_is_trains_image_with_another_command(tmp_path: Path) -> None:
+    known = {name: {"path": str(tmp_path), "digest": "1"} for name in ("ingest", "encode")}
+    request = TuneRequest.model_validate(known | {"workspace": str(tmp_path / "ws")})
+    options = docker.options("tune", request, Docker(), tmp_path, "model")
+    assert options["entrypoint"] == ["python", "-m", "tasks.tune"]
+    assert docker.options("train", request, Docker(), tmp_path, "model")["entrypoint"] is None  # the image's own
+    assert [docker.target("tune", Docker(gpu=gpu)) for gpu in (None, "all")] == ["train", "train-gpu"]
+    writable = {mount["Target"] for mount in options["mounts"] if not mount["ReadOnly"]}
+    assert writable == {str(tmp_path / "ws" / name) for name in ("tune", "checkpoints")}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
 def test_tuned_settings_are_trained_with_recorded_and_used_again(
     spec: Spec, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
