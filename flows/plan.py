@@ -1,15 +1,25 @@
 """What a run would do, found out without running it."""
 
+import functools
 import importlib
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 from flows.requests import ingest_request, train_request, tune_request
 from schemas.errors import DataError
 from schemas.networks import Custom, Residual
 from schemas.spec import Spec
-from schemas.stages import EncodeRequest, EncodeResult, IngestRequest, IngestResult, TrainResult, TuneResult
-from schemas.tuning import Tuning, default_space
+from schemas.stages import (
+    EncodeRequest,
+    EncodeResult,
+    IngestRequest,
+    IngestResult,
+    TrainResult,
+    TuneRequest,
+    TuneResult,
+)
+from schemas.tuning import Settings, Tuning, default_space
 from tasks import encode, ingest, stage, train, tune
 from tasks.registry import Registry
 from tasks.rows import RowReader
@@ -96,23 +106,30 @@ def _stages(spec: Spec, workspace: str, request: IngestRequest) -> str:
     encoded = stage.published(EncodeResult, home / "encode" / encode.run_key(encode_request))
     if encoded is None:
         return "ingest stands; encode and all after it would run"
-    tuning = tune_request(spec, workspace=workspace, ingest=ingested, encode=encoded)
-    if spec.tuning and (known := reuse.known(tuning, Registry(workspace=workspace).versions(spec.name))):
-        spec, stand = spec.settled(known.settings), "ingest and encode"
-    elif spec.tuning:
-        tuned = stage.published(TuneResult, home / "tune" / tune.run_key(tuning))
-        if tuned is None:
-            return "ingest and encode stand; tune and all after it would run"
-        spec, stand = spec.settled(tuned.settings), "ingest, encode and tune"
-    else:
-        stand = "ingest and encode"
+    asked: Any = {"workspace": workspace, "ingest": ingested, "encode": encoded}
+    stand = "ingest and encode"
+    if spec.tuning:
+        settings, stand = _settings(spec, tune_request(spec, **asked))
+        if settings is None:
+            return f"{stand} stand; tune and all after it would run"
+        spec = spec.settled(settings)
     trained = stage.published(
         TrainResult,
-        home / "train" / train.run_key(train_request(spec, workspace=workspace, ingest=ingested, encode=encoded)),
+        home / "train" / train.run_key(train_request(spec, **asked)),
     )
     if trained is None:
         return f"{stand} stand; train and all after it would run"
     return f"{stand.replace(' and', ',')} and train stand; evaluate and register run if the champion changed"
+
+
+def _settings(spec: Spec, request: TuneRequest) -> tuple[Settings | None, str]:
+    """Return the settings that a run would train with, if they are known, and what stands up to them."""
+    registry = Registry(workspace=request.workspace)
+    drifted = functools.partial(reuse.drifted, registry=registry, ingest=request.ingest, drift=spec.drift)
+    if known := reuse.known(request, registry.versions(spec.name), drifted=drifted):
+        return known.settings, "ingest and encode"
+    tuned = stage.published(TuneResult, place(request.workspace) / "tune" / tune.run_key(request))
+    return (tuned.settings, "ingest, encode and tune") if tuned else (None, "ingest and encode")
 
 
 def _tuning(spec: Spec, tuning: Tuning) -> str:

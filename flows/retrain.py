@@ -1,5 +1,6 @@
 """The chain: ingest, encode, tune if the spec asks for it, train, evaluate, register."""
 
+import functools
 import importlib
 import logging
 import time
@@ -180,7 +181,11 @@ class _Chain:
         """
         if self._spec.tuning is None:
             return None, None
-        if (known := reuse.known(request, self.registry.versions(self._spec.name))) is not None:
+        drifted = functools.partial(
+            reuse.drifted, registry=self.registry, ingest=request.ingest, drift=self._spec.drift
+        )
+        known = reuse.known(request, self.registry.versions(self._spec.name), drifted=drifted)
+        if known is not None:
             when, age = request.tuning.when, known.age
             log.info(
                 "tune: settings of %d version%s before are used again (tuning.when: %s)", age, "s" * (age > 1), when

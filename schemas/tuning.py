@@ -82,6 +82,11 @@ class Range(Document):
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
+    def _last(self) -> Number:
+        """The largest that can be drawn: steps may end before high."""
+        return self.high if self.step is None else self.low + int((self.high - self.low) / self.step + 1e-9) * self.step
+
+    @property
     def probes(self) -> tuple[Any, ...]:
         """Its ends: where they make a valid spec, all between them do."""
         return self.low, self.high
@@ -89,8 +94,8 @@ class Range(Document):
     def draw(self, trial: Trial, key: str) -> Any:
         """Return a value that the trial suggests under the key."""
         if self._whole:
-            return trial.suggest_int(key, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
-        return trial.suggest_float(key, self.low, self.high, step=self.step, log=self.log)
+            return trial.suggest_int(key, int(self.low), int(self._last), step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(key, self.low, self._last, step=self.step, log=self.log)
 
 
 def _or_list(schema: dict[str, Any]) -> None:
@@ -198,9 +203,10 @@ class Tuning(Document):
     """What is varied, by key below network and training: {low, high}, a list of choices, or {layers, units} for
     network.hidden. By default optimiser, learning rate, weight decay, batch size, epochs, and the network's layers,
     units, activation and dropout."""
-    when: Literal["always", "never"] | Annotated[int, Field(ge=1)] = "always"
+    when: Literal["always", "never", "drift"] | Annotated[int, Field(ge=1)] = "always"
     """When a retraining tunes anew. always: when spec or data have changed. never: uses the settings of the newest
-    version of the model again. A number: after so many versions. Whatever it is, tunes if no version was tuned over the
+    version of the model again. A number: after so many versions. drift: when the data has drifted from that
+    which the settings were tuned on, as the spec's `drift` says. Whatever it is, tunes if no version was tuned over the
     same space around the same network and training."""
     sampler: Literal["tpe", "random"] = "tpe"
     """How settings are chosen: tpe learns from the trials before (Bergstra et al. 2011), random does not."""

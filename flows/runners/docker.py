@@ -40,7 +40,7 @@ def run(stage: StageName, request: Request, runner: Docker, *, model: str) -> No
     engine = _engine()
     home = place(request.workspace)
     workspace = home.directory
-    image = _image(engine, runner.image or images.name(_target(stage, runner)))
+    image = _image(engine, runner.image or images.name(target(stage, runner)))
     with scratch(workspace / "requests" / stage) as folder:  # while this flow lives, it holds the folder's lock
         _remove_orphans(engine, workspace)
         (folder / "request.json").write_text(request.model_copy(update={"workspace": str(home)}).to_json())
@@ -62,10 +62,10 @@ def _engine() -> docker.DockerClient:
     return engine
 
 
-def _target(stage: StageName, runner: Docker) -> str:
-    """Return the image that holds a stage; train's holds tune, too."""
-    target = "train" if stage == "tune" else stage
-    return f"{target}-gpu" if target == "train" and runner.gpu else target
+def target(stage: StageName, runner: Docker) -> str:
+    """Return the target of the Dockerfile that holds a stage; train's holds tune, too."""
+    holder = "train" if stage == "tune" else stage
+    return f"{holder}-gpu" if holder == "train" and runner.gpu else holder
 
 
 def _image(engine: docker.DockerClient, name: str) -> str:

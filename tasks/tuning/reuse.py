@@ -5,31 +5,48 @@ machine, whatever became of the workspace. A run whose question an earlier run h
 that a rerun finds all its stages done.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
 from schemas.document import digest
-from schemas.stages import Tuned, TuneRequest, TuneResult
+from schemas.drift import Drift
+from schemas.stages import Input, Tuned, TuneRequest, TuneResult
 from tasks import tags, tune
-from tasks.registry import Version
+from tasks.drift import references
+from tasks.registry import Registry, Version
+
+log = logging.getLogger("evermodel.tune")
 
 
-def known(request: TuneRequest, versions: Sequence[Version]) -> Tuned | None:
+def known(request: TuneRequest, versions: Sequence[Version], *, drifted: Callable[[Version], bool]) -> Tuned | None:
     """Return the settings to use again, by the versions of the model, the newest first; None when they are to be tuned.
 
-    `tuning.when` decides.
+    `tuning.when` decides; `drifted` is asked whether the data is other than that of a version.
     """
-    when, question = request.tuning.when, tune.run_key(request)
+    when, question, subject = request.tuning.when, tune.run_key(request), _subject(request)
     if when == "always":
         return None
-    found = [tuned for each in versions if (tuned := _of(each)) is not None]
-    if (asked := next((each for each in found if each.question == question), None)) is not None:
+    found = [(each, tuned) for each in versions if (tuned := _of(each)) is not None]
+    if (asked := next((tuned for _, tuned in found if tuned.question == question), None)) is not None:
         return asked if asked.age else None  # its own tuning stands, or is to stand again
-    last = next((each for each in found if each.subject == _subject(request)), None)
-    if last is None or (when != "never" and last.age + 1 >= when):
+    alike = [(each, tuned) for each, tuned in found if tuned.subject == subject]
+    origin = next((each for each, tuned in alike if tuned.age == 0), None)
+    if origin is None:
+        return None
+    _, last = alike[0]
+    if (when == "drift" and drifted(origin)) or (isinstance(when, int) and last.age + 1 >= when):
         return None
     return last.model_copy(update={"question": question, "age": last.age + 1})
+
+
+def drifted(version: Version, *, registry: Registry, ingest: Input, drift: Drift) -> bool:
+    """Say whether ingested rows have drifted from those that a version was made from, or nobody can tell."""
+    report = references.between(registry.bundle(version), ingest, drift)
+    if report is not None:
+        log.info("tune: since version %s, for which settings were tuned: %s", version.version, report.summary.reason)
+    return report is None or report.summary.drifted
 
 
 def made(request: TuneRequest, result: TuneResult) -> Tuned:

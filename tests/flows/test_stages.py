@@ -11,7 +11,7 @@ import pytest
 
 from flows import images, retrain
 from schemas.run import RunResult
-from schemas.runners import STAGES
+from schemas.runners import EVERY_RUN
 from schemas.spec_file import read_spec
 from tasks.examples import write_example
 
@@ -39,7 +39,7 @@ def by_container(stage: str, request: Path, *, folder: Path) -> str:
     return subprocess.run([*command, images.name(stage), request], capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", EVERY_RUN)
 def test_a_stages_command_answers_the_flows_request_with_the_flows_result(
     flow: tuple[Path, RunResult], tmp_path: Path, stage: str
 ) -> None:
@@ -48,7 +48,7 @@ def test_a_stages_command_answers_the_flows_request_with_the_flows_result(
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", EVERY_RUN)
 def test_a_stages_image_answers_the_flows_request_with_the_flows_result(
     flow: tuple[Path, RunResult], engine: Any, tmp_path: Path, stage: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FixedTrial
 from pydantic import ValidationError
@@ -87,6 +88,21 @@ def test_drawn_settings_make_the_spec_they_say():
     assert found.network.hidden == (16, 8)
     assert found.training.optimizer.arguments == {"learning_rate": 0.01}
     assert (found.training.batch_size, found.training.epochs) == (64, 7)
+
+
+@pytest.mark.parametrize(
+    ("keys", "largest"),
+    [
+        ({"low": 0.0, "high": 0.5, "step": 0.1}, 0.5),
+        ({"low": 8, "high": 30, "step": 8}, 24),
+        ({"low": 1, "high": 3}, 3),
+    ],
+)
+def test_a_range_is_drawn_in_its_steps(keys, largest):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [Range.model_validate(keys).draw(study.ask(), "x") for _ in range(60)]
+    assert (min(drawn), max(drawn)) == (keys["low"], pytest.approx(largest))
+    assert all((value - keys["low"]) / keys.get("step", 1) % 1 == pytest.approx(0, abs=1e-9) for value in drawn[:5])
 
 
 def test_when_to_tune_is_no_part_of_what_tune_makes():

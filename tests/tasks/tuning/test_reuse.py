@@ -26,14 +26,14 @@ class History:
     def tunes(self, data: str, **keys: Any) -> bool:
         """Whether a run tunes; it makes a version, unless one of the same data and spec is there."""
         asked = request(data, self.when, **keys)
-        known = reuse.known(asked, self.versions)
+        known = reuse.known(asked, self.versions, drifted=lambda version: version.source.isupper() != data.isupper())
         subject = reuse._subject(asked)
         question = tune.run_key(asked)
         tuned = known or Tuned(question=question, subject=subject, settings={"training.batch_size": 64}, age=0)
         assert tuned.question == question
         tags = {TUNED: tuned.model_dump_json()}
         number = str(len(self.versions) + 1)
-        version = Version(name="m", version=number, aliases=(), created_ms=0, run_id="", source="", tags=tags)
+        version = Version(name="m", version=number, aliases=(), created_ms=0, run_id="", source=data, tags=tags)
         if question not in (Tuned.model_validate_json(each.tags[TUNED]).question for each in self.versions):
             self.versions.insert(0, version)
         return known is None
@@ -56,6 +56,12 @@ def test_versions_are_tuned_as_often_as_asked_for(when, expected):
     assert reruns == expected
 
 
+def test_drifted_data_is_tuned_on_and_settings_stay_until_it_drifts_again():
+    history = History("drift")
+    assert [history.tunes(data) for data in "abCDe"] == [True, False, True, False, True]
+    assert [history.tunes(data) for data in "abCDe"] == [True, False, True, False, True]
+
+
 def test_another_network_is_tuned_by_itself():
     history = History("never")
     assert history.tunes("a")
@@ -72,4 +78,4 @@ def test_more_trials_are_not_asked_of_a_version_that_is_tuned():
 
 def test_versions_that_were_not_tuned_say_nothing():
     plain = Version(name="m", version="1", aliases=(), created_ms=0, run_id="", source="", tags={})
-    assert reuse.known(request("a", "never"), [plain]) is None
+    assert reuse.known(request("a", "never"), [plain], drifted=lambda _: False) is None
