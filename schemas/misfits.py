@@ -98,6 +98,13 @@ def _refuse_wrong_weights(spec: "Spec") -> None:
         )
 
 
+def refuse_for_classes(spec: "Spec", classes: tuple[str, ...]) -> None:
+    """Raise MisfitError for what does not fit the classes that the data has."""
+    if isinstance(spec.training.class_weight, dict):
+        _refuse_unknown_names("class_weight", spec.training.class_weight, classes, "label")
+    refuse_names(spec, outputs=len(classes))
+
+
 def _compares_whole_rows(loss: Loss) -> bool:
     return names.is_reference(loss.name) or fits.looks_at_all_outputs(names.find(loss.name, "loss").name)
 
