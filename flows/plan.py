@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
+
 from flows.requests import ingest_request, train_request, tune_request
 from schemas.errors import DataError
 from schemas.networks import Custom, Residual
@@ -20,7 +22,7 @@ from schemas.stages import (
     TuneResult,
 )
 from schemas.tuning import Settings, Tuning, default_space
-from tasks import encode, ingest, stage, train, tune
+from tasks import encode, ingest, stage, targets, train, tune
 from tasks.registry import Registry
 from tasks.rows import RowReader
 from tasks.sources.files import list_files
@@ -66,7 +68,8 @@ def _check_names(spec: Spec) -> None:
         importlib.import_module("tasks.networks.custom").function(spec.network)
     else:
         catalogue.initializer(spec.network.initializer, key="network.initializer")
-    metrics.compute(sample(spec.problem), spec.evaluation.wanted)
+    classes = max((metric.arguments.get("k", 0) for metric in spec.evaluation.wanted), default=0)
+    metrics.compute(sample(spec.problem, classes=classes), spec.evaluation.wanted)
 
 
 def _network(spec: Spec) -> str:
@@ -93,6 +96,8 @@ def _data(spec: Spec, request: IngestRequest) -> Iterator[str]:
         yield f"          {reader.rejections.summary()}"
     if rejected > spec.data.maximum_rejected * (accepted + rejected):
         yield f"          that is above data.maximum_rejected {spec.data.maximum_rejected:g}: the run would be refused"
+    typed = pa.concat_tables(batch.accepted for batch in batches)
+    targets.refuse_first_rows(spec, typed, are_all=len(batches) < _BATCHES)
     if reader.extra:
         yield f"          not in the spec: {', '.join(reader.extra[:20])}"
 

@@ -23,7 +23,7 @@ def refuse(spec: "Spec") -> None:
     _refuse_target_as_feature(spec)
     _refuse_wrong_target(spec)
     _refuse_wrong_weights(spec)
-    _refuse_what_does_not_fit(spec)
+    refuse_names(spec)
     _refuse_wrong_evaluation(spec)
     _refuse_wrong_promotion(spec)
 
@@ -92,14 +92,21 @@ def _refuse_wrong_weights(spec: "Spec") -> None:
     by_output = training.output_weight or (training.class_weight if spec.problem == "multilabel" else None)
     if by_output and training.loss and _compares_whole_rows(training.loss):
         raise MisfitError(
-            f"loss {training.loss.name} compares whole rows, so that an output has no loss of its own to weigh: take "
-            "the weights out or another loss",
+            f"training.{'output' if training.output_weight else 'class'}_weight weighs each output by itself, but loss "
+            f"{training.loss.name} is one of whole rows: take the weights out or another loss of Keras",
             *("training", "loss"),
         )
 
 
+def refuse_for_classes(spec: "Spec", classes: tuple[str, ...]) -> None:
+    """Raise MisfitError for what does not fit the classes that the data has."""
+    if isinstance(spec.training.class_weight, dict):
+        _refuse_unknown_names("class_weight", spec.training.class_weight, classes, "label")
+    refuse_names(spec, outputs=len(classes))
+
+
 def _compares_whole_rows(loss: Loss) -> bool:
-    return not names.is_reference(loss.name) and fits.looks_at_all_outputs(names.find(loss.name, "loss").name)
+    return names.is_reference(loss.name) or fits.looks_at_all_outputs(names.find(loss.name, "loss").name)
 
 
 def _refuse_unknown_names(key: str, weights: dict[str, float], known: tuple[str, ...] | None, what: str) -> None:
@@ -113,12 +120,15 @@ def _refuse_unknown_names(key: str, weights: dict[str, float], known: tuple[str,
         raise MisfitError(f"training.{key} is 0 for every {what}: nothing would count", "training", key)
 
 
-def _refuse_what_does_not_fit(spec: "Spec") -> None:
-    """Refuse a loss or metric that has no meaning for the problem."""
+def refuse_names(spec: "Spec", *, outputs: int | None = None) -> None:
+    """Raise MisfitError for a loss or metric that has no meaning for the problem.
+
+    `outputs` are its numbers, labels or classes, where more is known of them than the spec says.
+    """
     target, loss = spec.target, spec.training.loss
     said = fits.said_by(
         spec.problem,
-        outputs=len(target.columns) or len(target.classes or ()) or None,
+        outputs=outputs or len(target.columns) or len(target.classes or ()) or None,
         output_activation=spec.network.output_activation,
         own_units=target.scale == "none",
     )

@@ -18,7 +18,7 @@ from schemas.data import REGRESSION, ColumnSplit, HashSplit, TimeSplit
 from schemas.errors import DataError
 from schemas.profile import Profile
 from schemas.stages import IngestRequest, IngestResult, Rows
-from tasks import plugins, stage
+from tasks import plugins, stage, targets
 from tasks.coercion import to_times
 from tasks.profiles import Profiler
 from tasks.repeated_keys import FirstPass, RepeatedKeys, SecondPass
@@ -201,7 +201,7 @@ def _refuse_bad_data(request: IngestRequest, reader: RowReader, rows: Rows) -> N
 def _with_rare_labels(request: IngestRequest, labels: RareLabels, out: Path, rows: Rows) -> Rows:
     """Check the classes, move rows of rare ones where a split has none, and return the new counts."""
     if request.contract.problem not in REGRESSION:
-        _refuse_few_classes(request.contract, labels.labels)
+        targets.refuse_few_classes(request.contract, labels.labels)
     if not isinstance(request.split, HashSplit):
         labels.refuse_untrained()
     elif moves := labels.moves():
@@ -210,20 +210,6 @@ def _with_rare_labels(request: IngestRequest, labels: RareLabels, out: Path, row
         if not getattr(rows, name):
             raise DataError(f"no row falls into the {name} split: too few rows ({rows.accepted}), or change split")
     return rows
-
-
-def _refuse_few_classes(contract: Contract, labels: list[str]) -> None:
-    name = ", ".join(contract.target.names[:5])
-    if len(labels) < (1 if contract.problem == "multilabel" else 2):
-        said = f"one class only, {labels[0]!r}" if labels else "no label at all"
-        raise DataError(f"target {name!r} has {said}: there is nothing to learn")
-    if contract.problem == "binary" and len(labels) > 2:
-        raise DataError(
-            f"target {name!r} has {len(labels)} classes ({', '.join(labels[:5])}...), but problem binary wants two; "
-            "use multiclass or name two target.classes"
-        )
-    if contract.target.positive is not None and contract.target.positive not in labels:
-        raise DataError(f"target.positive {contract.target.positive!r} is no label; there are {', '.join(labels)}")
 
 
 def _moved(out: Path, moves: Mapping[int, int], rows: Rows) -> Rows:

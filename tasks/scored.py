@@ -31,8 +31,15 @@ class Scored:
         )
 
 
-def sample(problem: Problem) -> Scored:
-    """Return a few rows as a problem has them, to try a metric on: numbers above 0, or every class and label."""
+def sample(problem: Problem, *, classes: int = 4) -> Scored:
+    """Return a few rows as a problem has them, to try a metric on: numbers above 0, or every class and label.
+
+    Of several classes there are so many, but not fewer than 4.
+    """
+    if problem == "multiclass" and classes > 4:
+        truth = np.tile(np.arange(classes), 2)
+        names = tuple(map(str, range(classes)))
+        return Scored(problem, names, truth, (np.eye(classes)[truth] + 1) / (classes + 1))
     if problem in {"regression", "multioutput_regression"}:
         truth = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 5.0], [4.0, 3.0], [5.0, 4.0], [6.0, 7.0]])
         outputs = 1 if problem == "regression" else 2

@@ -12,19 +12,18 @@ import numpy as np
 from schemas import fits
 from schemas.contract import Contract
 from schemas.document import digest
-from schemas.errors import DataError, ResourceError, SpecError
+from schemas.errors import ResourceError, SpecError
 from schemas.named import Loss
 from schemas.names import is_reference
 from schemas.networks import Custom
 from schemas.stages import EncodeResult, IngestResult, Input, TrainRequest, TrainResult, TuneRequest
-from tasks import bundle, features, plugins, stage
+from tasks import bundle, features, plugins, stage, targets
 from tasks.drift import references
 from tasks.encoders.table import TableEncoder
 
 if TYPE_CHECKING:
     import keras
 
-    from tasks.encoders.base import Array
     from tasks.training.checkpoints import Checkpoints
     from tasks.training.feed import Examples
     from tasks.training.loop import AfterEpoch, History
@@ -45,9 +44,6 @@ _DEFAULT_LOSS = {
 _DEFAULT_LOSS_OF_ONE_HOT = "categorical_crossentropy"
 
 _SPLITS = ("train", "validation")
-
-_REACH = {"relu": (0, np.inf), "softplus": (0, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1)}
-"""What an output activation can say."""
 
 
 def run_key(request: TrainRequest) -> str:
@@ -262,29 +258,8 @@ def _refuse_other_columns(contract: Contract, encoder: TableEncoder) -> None:
         raise SpecError("ingest and encode do not belong together: columns differ; name the ingest that encode read")
 
 
-def _refuse_unreachable(target: "Array", encoder: TableEncoder, activation: str | None, split: str) -> None:
-    low, high = _REACH.get(activation or "", (-np.inf, np.inf))
-    for name, values in zip(encoder.target.names, target.T, strict=False):
-        if outside := int(((values < low) | (values > high)).sum()):
-            raise DataError(
-                f"target {name!r}: {outside:,} {split} rows lie outside {low:g} to {high:g}, which is all that "
-                f"network.output_activation {activation} can say; take another one"
-            )
-
-
 def _size_bytes(encoded: Path, encoder: TableEncoder) -> int:
     return sum(features.size_bytes(encoded / "features" / f"{split}.parquet", encoder) for split in _SPLITS)
-
-
-def _refuse_zeros(target: "Array", encoder: TableEncoder, loss: Loss | None, split: str) -> None:
-    if loss is None or is_reference(loss.name) or not fits.divides_by_target(loss.name):
-        return
-    for name, values in zip(encoder.target.names, target.T, strict=False):
-        if zeros := int((values == 0).sum()):
-            raise DataError(
-                f"target {name!r} is 0 in {zeros:,} {split} rows, and training.loss {loss.name} divides by it: take "
-                "another loss, such as mean_absolute_error"
-            )
 
 
 def _examples(
@@ -303,8 +278,8 @@ def _examples(
         inputs, target, sample_weight = features.read(path, encoder, disk=disk)
         if split == "train":
             classes = weights.class_weights(request.training, encoder.target, target)
-        _refuse_unreachable(target, encoder, request.network.output_activation, split)
-        _refuse_zeros(target, encoder, request.training.loss, split)
+        targets.refuse_unreachable(target, encoder.target.names, request.network.output_activation, split)
+        targets.refuse_zeros(target, encoder.target.names, request.training.loss, split)
         weight = weights.row_weights(classes, target, sample_weight)
         if split == "validation" and not weights.weighs_validation(request.training):
             weight = np.full(len(target), scale, np.float32)

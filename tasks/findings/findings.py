@@ -7,7 +7,8 @@ from pathlib import Path
 
 from schemas.stages import EvaluateRequest
 from tasks.bundle import Bundle
-from tasks.findings import importance, mistakes, refits, rejects, slices
+from tasks.findings import categories, importance, mistakes, refits, rejects, slices
+from tasks.findings.categories import Categories
 from tasks.findings.importance import Importance
 from tasks.findings.mistakes import Mistakes
 from tasks.findings.refits import Refits, Size
@@ -29,6 +30,8 @@ class Findings:
     """How much the columns matter."""
     mistakes: Mistakes | None = None
     """The worst predicted test rows."""
+    categories: tuple[Categories, ...] = ()
+    """Rows with a category that training did not keep."""
     rejects: Rejects | None = None
     """What ingest rejected."""
     refits: Refits | None = None
@@ -55,6 +58,7 @@ def find(
         slices=slices.find(rows, test, contract, columns, score=score, resamples=evaluation.bootstrap, seed=seed),
         importance=ranking,
         mistakes=mistakes.find(rows, test, contract, ranked, most=evaluation.worst) if evaluation.worst else None,
+        categories=categories.find(bundle.encoder, ingested),
         rejects=rejects.find(ingested / "rejected.parquet"),
         refits=refits.spread(request, bundle, ingested, test) if evaluation.refits else None,
         sizes=refits.sizes(request, bundle, ingested, scored, score=score) if evaluation.data_sizes else (),

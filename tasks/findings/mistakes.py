@@ -1,19 +1,21 @@
 """The worst predicted test rows, with their values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pyarrow as pa
 
+from schemas.columns import Column, TensorColumn
 from schemas.contract import KEY, ROW, Contract
 from schemas.data import REGRESSION
 from tasks.encoders.base import Array
 from tasks.findings.selection import rows_at
 from tasks.metrics import Scored
 
+_SMALLEST = 4  # pixels of a side: a tensor with less is no picture
 _FLOOR = 1e-7  # of a probability, as in Keras's cross-entropies
 
 
@@ -33,6 +35,8 @@ class Mistake:
     """What the rows are ranked by."""
     values: tuple[Any, ...]
     """The values of the feature columns but for tensors: numbers, booleans, texts, lists; times are texts."""
+    pictures: tuple[Array | None, ...] = ()
+    """The tensors that can be looked at: of shape (height, width), or with 3 colours behind."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Mistakes:
     columns: tuple[str, ...]
     """The most important first."""
     rows: tuple[Mistake, ...]
+    pictures: tuple[str, ...] = ()
+    """Columns of tensors that can be looked at."""
 
 
 def find(rows: Path, scored: Scored, contract: Contract, names: Sequence[str], *, most: int) -> Mistakes:
@@ -51,12 +57,14 @@ def find(rows: Path, scored: Scored, contract: Contract, names: Sequence[str], *
     worst = np.argsort(-errors, kind="stable")[:most]
     columns = tuple(name for name in names if contract.columns[name].kind != "tensor" and name not in contract.key)
     table = rows_at(rows, np.sort(worst)).take(pa.array(np.argsort(np.argsort(worst))))
+    pictures = {name: column for name in names if _is_picture(column := contract.columns[name])}
     said = scored.predicted if scored.problem in REGRESSION else scored.decided
     found = zip(
         worst,
         table.column(ROW).to_pylist(),
         _tuples(table, [f"{KEY}{name}" for name in contract.key]),
         _tuples(table, columns),
+        _pictures(table, pictures),
         strict=True,
     )
     return Mistakes(
@@ -70,10 +78,31 @@ def find(rows: Path, scored: Scored, contract: Contract, names: Sequence[str], *
                 predicted=_said(scored, said, position),
                 error=float(errors[position]),
                 values=values,
+                pictures=shown,
             )
-            for position, row, key, values in found
+            for position, row, key, values, shown in found
         ),
+        pictures=tuple(pictures),
     )
+
+
+def _is_picture(column: Column) -> TypeGuard[TensorColumn]:
+    if not isinstance(column, TensorColumn):
+        return False
+    height, width, *colours = (*column.shape, 1)[:3] if len(column.shape) > 1 else (0, 0)
+    return len(column.shape) in (2, 3) and min(height, width) >= _SMALLEST and colours in ([1], [3])
+
+
+def _pictures(table: pa.Table, columns: Mapping[str, TensorColumn]) -> list[tuple[Array | None, ...]]:
+    """Return the tensors of some columns row by row; None for a missing one."""
+    if not columns:
+        return [()] * table.num_rows
+    read = []
+    for name, column in columns.items():
+        shape = [size for at, size in enumerate(column.shape) if at < 2 or size > 1]
+        tensors = table.column(name).to_pylist()
+        read.append([None if each is None else np.asarray(each, np.float64).reshape(shape) for each in tensors])
+    return list(zip(*read, strict=True))
 
 
 def _tuples(table: pa.Table, names: Sequence[str]) -> list[tuple[Any, ...]]:

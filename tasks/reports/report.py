@@ -13,6 +13,7 @@ from tasks.findings import resampling
 from tasks.findings.rejects import Rejects
 from tasks.reports import (
     binary,
+    categories,
     columns,
     diagnosis,
     drawing,
@@ -118,6 +119,7 @@ def _page(content: Content, sections: Mapping[str, Section]) -> str:
             sizes=content.findings.sizes,
         ),
         mistakes=_mistakes(content),
+        categories=categories.table(content.findings.categories) if content.findings.categories else None,
         rejects=_rejects(content.findings.rejects),
         layers=_layers(content),
         lineage=_lineage(content),

@@ -65,10 +65,16 @@ def initializer(named: Named, *, key: str) -> keras.initializers.Initializer:
 def _built(named: Named, kind: Kind, module: ModuleType, *, key: str) -> Any:
     entry = _told(key, lambda: names.find(named.name, kind))
     made = getattr(module, entry.name)
+    given = {name: _as_default(value, entry.arguments.get(name)) for name, value in named.arguments.items()}
     try:
-        return made(**_ROW_BY_ROW.get(entry.name, {}), **named.arguments)
+        return made(**_ROW_BY_ROW.get(entry.name, {}), **given)
     except (TypeError, ValueError) as error:
         raise SpecError(f"{key}: {entry.name} refuses {named.arguments}: {error}") from error
+
+
+def _as_default(value: Any, default: Any) -> Any:
+    """Return a whole number as a float where the default is one: `learning_rate: 1` is no float to Keras."""
+    return float(value) if isinstance(default, float) and isinstance(value, int) else value
 
 
 def _told(key: str, look: Callable[[], Any]) -> Any:

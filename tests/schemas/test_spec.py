@@ -123,8 +123,9 @@ LISTED = {"column": "a", "classes": ["x", "y"]}
             "multioutput_regression",
             SEVERAL,
             {"output_weight": {"a": 2}, "loss": "cosine_similarity"},
-            "loss cosine_similarity compares whole rows",
+            "loss cosine_similarity is one of whole rows",
         ),
+        ("multilabel", SEVERAL, {"class_weight": "balanced", "loss": "own:focal"}, "own:focal is one of whole rows"),
     ],
 )
 def test_weights_for_what_does_not_exist_or_that_are_no_weights_are_refused(problem, target, weights, said):

@@ -1,5 +1,10 @@
 """The worst predicted rows."""
 
+import base64
+import io
+import re
+
+import matplotlib.image
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,6 +15,7 @@ from schemas.data import Target
 from tasks.findings import mistakes
 from tasks.findings.selection import rows_at
 from tasks.metrics import Scored
+from tasks.reports.mistakes import table as table_of
 from tasks.tables import TableWriter
 
 
@@ -62,3 +68,31 @@ def test_worst_rows_come_with_their_values_the_worst_first(rows):
 
 def test_rows_are_taken_by_their_positions_from_any_batch(rows):
     assert rows_at(rows, np.array([0, 50, 99])).column("_row").to_pylist() == [1000, 1050, 1099]
+
+
+@pytest.mark.parametrize(
+    ("shape", "picture"),
+    [((8, 4), (8, 4)), ((4, 4, 1), (4, 4)), ((4, 4, 3), (4, 4, 3)), ((16, 2), None), ((40,), None)],
+)
+def test_images_are_found_among_tensors_and_shown(tmp_path, shape, picture):
+    values = np.arange(2 * np.prod(shape), dtype=np.float32)
+    tensors = pa.FixedSizeListArray.from_arrays(pa.array(values), int(np.prod(shape)))
+    table = pa.table({"_row": [0, 1], "image": tensors})
+    with TableWriter(tmp_path / "test.parquet", table.schema) as writer:
+        writer.write(table)
+    contract = Contract(
+        problem="binary", columns={"image": TensorColumn(shape=shape)}, target=Target(column="y"), key=()
+    )
+    scored = Scored("binary", ("a", "b"), np.array([0, 1]), np.array([[0.5, 0.5], [0.9, 0.1]]))
+    found = mistakes.find(tmp_path / "test.parquet", scored, contract, ["image"], most=2)
+    shown = table_of(found, problem="binary", names=("a", "b"))
+    if picture is None:
+        assert found.pictures == ()
+        assert "image" not in shown.header
+    else:
+        assert found.pictures == ("image",)
+        np.testing.assert_array_equal(found.rows[0].pictures[0], values[len(values) // 2 :].reshape(picture))
+        cell = shown.rows[0][shown.header.index("image")]
+        drawn = matplotlib.image.imread(io.BytesIO(base64.b64decode(re.search('base64,(.*)"', cell)[1])))
+        assert drawn.shape[:2] == picture[:2]
+        assert (drawn[0, 0, 0] < drawn[-1, -1, 0]) == (len(picture) == 3)  # of grey ones high values are the ink

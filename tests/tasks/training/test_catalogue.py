@@ -83,3 +83,8 @@ def test_schedule_stands_in_place_of_the_learning_rate():
     schedule = {"name": "exponential_decay", "initial_learning_rate": 0.5, "decay_steps": 10, "decay_rate": 0.5}
     sgd = catalogue.optimizer(Named(name="sgd", learning_rate=schedule))
     assert [float(sgd._learning_rate(step)) for step in (0, 10, 20)] == [0.5, 0.25, 0.125]
+
+
+def test_whole_number_stands_for_a_float():
+    """R10: 1 is Keras's own rate for Adadelta, which it wants as 1.0."""
+    assert float(catalogue.optimizer(Named(name="adadelta", learning_rate=1)).learning_rate) == 1.0
