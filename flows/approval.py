@@ -11,6 +11,7 @@ from prefect.exceptions import FlowPauseTimeout, ObjectNotFound
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Running
 from pydantic import Field
 
 from flows.runners.inline import interrupt
@@ -101,6 +102,9 @@ def _answer(seconds: int, shown: str) -> Approval | None:
         with watched("register", timeout_s=None, stop=lambda: interrupt(thread)):
             return pause_flow_run(wait_for_input=form, timeout=seconds, poll_interval=_POLL_S, key=_KEY)
     except FlowPauseTimeout:
+        if context is not None and context.flow_run is not None:
+            with get_client(sync_client=True) as client:  # or the server ends the run as failed, which it has not
+                client.set_flow_run_state(context.flow_run.id, Running(), force=True)
         return None
 
 

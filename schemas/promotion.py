@@ -30,6 +30,15 @@ class Leakage(Document):
     """The share that the network's predictions may explain; null for no limit."""
 
 
+class DriftGuard(Document):
+    """How far the data may have moved from the champion's before a person has to look."""
+
+    share: float = Field(default=0.5, ge=0, le=1)
+    """The share of the features that may have drifted, by what `drift` says counts."""
+    then: Literal["approve", "refuse"] = "approve"
+    """Beyond that: approve waits for a person, as promote: approve does; refuse does not promote."""
+
+
 class Promotion(Document):
     """What a challenger has to prove before it becomes champion, and who has the last word."""
 
@@ -53,6 +62,8 @@ class Promotion(Document):
     """Parts of the test rows on which a challenger may not do worse."""
     leakage: Leakage | None = Field(default_factory=Leakage)
     """When a model is too good to be true; null for never."""
+    drift: DriftGuard | None = Field(default_factory=DriftGuard)
+    """How far the data may have moved before a person has to look; null for however far."""
     smoke: int = Field(default=20, ge=0, le=200)
     """Test rows that the registered model has to predict as in evaluation, loaded by a process of its own; 0 for no
     such test."""
@@ -86,6 +97,8 @@ class Check(Document):
     """What was looked at, such as gain, guard recall or slice sex=f."""
     passed: bool
     """Whether it is as wanted."""
+    asks: bool = False
+    """If it is not, whether a person may let it pass: the version then waits for approval."""
     value: float | None = None
     """What was found."""
     wanted: float | None = None

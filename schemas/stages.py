@@ -274,7 +274,7 @@ class Verdict(Document):
     """Whether the challenger should replace the champion."""
 
     better: bool
-    """Whether it should: it passes every check, and has no champion to beat or beats it on the same test rows."""
+    """Whether it should: it passes every check but for those that a person may let pass."""
     reason: str
     """Why, in one sentence with the numbers."""
     metric: str

@@ -63,8 +63,8 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     metric = metrics.deciding(request.evaluation.metric, bundle.contract.problem, measured["test"])
     evidence = gate.evidence(request, bundle, ingested, scored["test"], measured["test"], metric=metric)
     champion, champion_measured = evidence.champion, evidence.champion_measured
-    verdict = gate.verdict(evidence)
     drift = _drift(request, ingested, bundle, champion.scored if champion else None)
+    verdict = gate.verdict(evidence, drift=drift.report.summary if drift else None)
     content = Content(
         name=request.name,
         champion_version=request.champion_version,

@@ -96,12 +96,13 @@ def _outcome(
 
 
 def _decision(request: RegisterRequest, evaluation: EvaluateResult, why_not: str) -> tuple[decisions.What, str]:
-    proof = evaluation.verdict.reason.removeprefix("promoted: ")
+    proof = evaluation.verdict.reason.removeprefix("promoted: ").removeprefix("a person decides: ")
+    asks = any(check.asks for check in evaluation.verdict.checks)
     if why_not:
         return "refused", why_not
     if request.promote == "never":
         return "refused", f"not promoted, as promotion.promote is never: {proof}"
-    if request.promote == "approve":
+    if asks or request.promote == "approve":
         return "waits", f"waits for approval: {proof}"
     return "promoted", evaluation.verdict.reason
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.drift import DriftSummary
 from schemas.evaluation import Evaluation
 from schemas.promotion import Promotion
 from tasks import metrics
@@ -34,6 +35,8 @@ class Evidence:
     """The champion's predictions of the same rows, or why there are none; None without a champion."""
     champion_measured: Mapping[str, float] | None
     """The champion's metrics on them."""
+    drift: DriftSummary | None = None
+    """How the rows differ from the champion's, if that is known."""
 
     def gain(self, metric: str, challenger: float, champion: float) -> float:
         """Return by how much the challenger's value of a metric is better than the champion's, in its own units."""

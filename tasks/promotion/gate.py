@@ -1,9 +1,11 @@
 """The gate: a challenger passes it by passing every check, and each check is one entry of a list."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from schemas.drift import DriftSummary
 from schemas.errors import DataError
 from schemas.promotion import Check
 from schemas.stages import EvaluateRequest, Verdict
@@ -11,12 +13,21 @@ from tasks import metrics
 from tasks.bundle import Bundle
 from tasks.metrics import Scored
 from tasks.promotion import champion as champions
+from tasks.promotion import drift as drifts
 from tasks.promotion.evidence import Evidence
 from tasks.promotion.gain import comparison, confidence, gain
 from tasks.promotion.guards import guards, slices
 from tasks.promotion.leakage import leakage
 
-CHECKS: tuple[Callable[[Evidence], Iterator[Check]], ...] = (comparison, gain, confidence, guards, slices, leakage)
+CHECKS: tuple[Callable[[Evidence], Iterator[Check]], ...] = (
+    comparison,
+    gain,
+    confidence,
+    guards,
+    slices,
+    leakage,
+    drifts.drift,
+)
 """What a challenger has to pass. A new check is one more function here."""
 
 
@@ -58,12 +69,16 @@ def evidence(
     )
 
 
-def verdict(evidence: Evidence) -> Verdict:
-    """Return whether the challenger passes every check, with all of them and one sentence."""
+def verdict(evidence: Evidence, *, drift: DriftSummary | None = None) -> Verdict:
+    """Return whether the challenger passes every check, with all of them and one sentence.
+
+    `drift` says how the rows differ from those of the champion.
+    """
+    evidence = dataclasses.replace(evidence, drift=drift)
     checks = tuple(check for find in CHECKS for check in find(evidence))
     metric, champion = evidence.metric, evidence.champion_measured
     return Verdict(
-        better=all(check.passed for check in checks),
+        better=all(check.passed or check.asks for check in checks),
         reason=_reason(evidence, checks),
         metric=metric,
         challenger=evidence.measured[metric],
@@ -81,8 +96,9 @@ def _reason(evidence: Evidence, checks: tuple[Check, ...]) -> str:
         said.append(f"{values} on the same {len(evidence.test.truth):,} test rows")
         if gone := evidence.champion.missing:
             said.append(f"the champion without its columns {', '.join(gone)}, which are gone")
-    if failed := [check.sentence for check in checks if not check.passed]:
-        said = [*said[bool(evidence.champion is None) :], *failed]
-        return f"not promoted: {'; '.join(said)}"
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        said = [*said[bool(evidence.champion is None) :], *(check.sentence for check in failed)]
+        return f"{'a person decides' if all(check.asks for check in failed) else 'not promoted'}: {'; '.join(said)}"
     proof = [check.sentence for check in checks if check.name == "confidence"]
     return f"promoted: {'; '.join([*said, *proof])}"

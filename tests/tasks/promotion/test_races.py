@@ -115,8 +115,6 @@ def test_a_holder_that_slept_through_its_lease_moves_nothing(mlflow_server: str)
     client.create_registered_model("slept")
     with Lease(client, "slept", seconds=2) as slow:
         time.sleep(1.5)
-        with (
-            Lease(client, "slept", seconds=1, wait_s=60),
-            pytest.raises(ResourceError, match="another process may have moved the aliases"),
-        ):
+        other = Lease(client, "slept", seconds=1, wait_s=60)
+        with other, pytest.raises(ResourceError, match="another process may have moved the aliases"):
             slow.confirm()
