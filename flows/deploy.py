@@ -1,25 +1,31 @@
 """Deployments: the retraining of a model, and each of its stages that runs on a work pool."""
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.objects import WorkPool as Pool
-from prefect.client.schemas.schedules import SCHEDULE_TYPES, CronSchedule, IntervalSchedule, RRuleSchedule
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
+from prefect.settings import PREFECT_API_URL
 from prefect.utilities.callables import parameter_schema
 
 from flows import images
+from flows.automations import Wanted, renew
+from flows.events import UPDATED
 from flows.retrain import GPU, retrain
 from flows.runners.docker import device_requests
 from flows.runners.mounts import local_source
 from flows.runners.work_pool import deployment
 from flows.stage import stage as stage_flow
+from flows.watch import watch
 from schemas.errors import ResourceError, SpecError
 from schemas.runners import Gpu, StageName, WorkPool
 from schemas.spec import Spec
@@ -27,13 +33,31 @@ from schemas.spec import Spec
 _PASSED_ON = ("EVERMODEL_ALLOW_MODULES", "MLFLOW_TRACKING_URI")
 
 
+class Deployed(NamedTuple):
+    """A deployment that stands on the server."""
+
+    name: str
+    """Flow and deployment, such as retrain/churn."""
+    pool: str | None
+    """Its work pool; None when it is to be served."""
+    id: UUID
+
+
 def deploy(
-    spec: Spec, *, workspace: str, pool: str, schedules: list[SCHEDULE_TYPES] | None = None
-) -> Iterator[tuple[str, str]]:
+    spec: Spec,
+    *,
+    workspace: str,
+    pool: str | None,
+    schedules: Sequence[DeploymentScheduleCreate] = (),
+    automations: Wanted = Wanted(),  # noqa: B008 - it is frozen
+    watch_every_s: float | None = None,
+) -> Iterator[Deployed]:
     """Make or renew a deployment of `retrain` for the spec, and one for each stage whose runner is a work pool.
 
-    Yields each name with that of its work pool. A pool that the spec names must be there; `pool`, for the flow itself,
-    is made, of type process, if it is not. Raises ResourceError without the pool, SpecError for what it cannot do.
+    Yields each. A pool that the spec names must be there; `pool`, for the flow itself, is made, of type process, if it
+    is not. Without it the deployment is for a process that serves it. With `watch_every_s` there is one of `watch`,
+    too, and a run starts when it has seen new data. Raises ResourceError without the pool, SpecError for what it cannot
+    do.
     """
     workspace = workspace if "://" in workspace else str(Path(workspace).absolute())
     with get_client(sync_client=True) as client:
@@ -42,26 +66,37 @@ def deploy(
             if isinstance(runner, WorkPool):
                 found = _pool(client, runner.pool)
                 variables = job_variables(name, runner, spec, workspace=workspace, kind=found.type)
-                _deploy(client, stage_flow, deployment(spec.name, name), found, variables, queue=runner.queue)
-                yield f"stage/{deployment(spec.name, name)}", found.name
+                made = _deploy(client, stage_flow, deployment(spec.name, name), found, variables, queue=runner.queue)
+                yield Deployed(f"stage/{deployment(spec.name, name)}", found.name, made)
         if spec.training.device not in ("auto", "cpu"):
             _limit_gpu(client)
-        home = _home(client, pool)
-        variables = job_variables(None, WorkPool(pool=pool), spec, workspace=workspace, kind=home.type)
+        home = _home(client, pool) if pool else None
+        variables = (
+            job_variables(None, WorkPool(pool=home.name), spec, workspace=workspace, kind=home.type) if home else {}
+        )
         parameters = {"spec": spec.model_dump(mode="json"), "workspace": workspace}
-        _deploy(client, retrain, spec.name, home, variables, parameters=parameters, schedules=schedules)
-        yield f"retrain/{spec.name}", home.name
+        made = _deploy(client, retrain, spec.name, home, variables, parameters=parameters, schedules=schedules)
+        renew(client, spec, made, automations.with_event(UPDATED) if watch_every_s else automations)
+        where = home.name if home else None
+        if watch_every_s:
+            every = [DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(seconds=watch_every_s)))]
+            looks = _deploy(client, watch, spec.name, home, variables, parameters=parameters, schedules=every)
+            yield Deployed(f"watch/{spec.name}", where, looks)
+        else:
+            _remove(client, f"watch/{spec.name}")
+        yield Deployed(f"retrain/{spec.name}", where, made)
 
 
-def schedules(*, cron: list[str], interval_s: float | None, rrule: str | None, timezone: str) -> list[SCHEDULE_TYPES]:
-    """Return Prefect's schedules; raises SpecError for one that it does not understand."""
-    try:
-        found: list[SCHEDULE_TYPES] = [CronSchedule(cron=each, timezone=timezone) for each in cron]
-        found += [IntervalSchedule(interval=timedelta(seconds=interval_s))] if interval_s else []
-        found += [RRuleSchedule(rrule=rrule, timezone=timezone)] if rrule else []
-    except ValueError as error:
-        raise SpecError(f"no schedule: {error}") from error
-    return found
+def need_server() -> None:
+    """Raise SpecError when no Prefect server is named, and ResourceError when it does not answer."""
+    address = PREFECT_API_URL.value()
+    if not address:
+        raise SpecError(
+            "a deployment lives on a Prefect server: set PREFECT_API_URL, such as http://127.0.0.1:4200/api"
+        )
+    with get_client(sync_client=True) as client:
+        if client.api_healthcheck() is not None:
+            raise ResourceError(f"no Prefect server answers at {address}; start one, or set PREFECT_API_URL")
 
 
 def _pool(client: SyncPrefectClient, name: str) -> Pool:
@@ -71,6 +106,11 @@ def _pool(client: SyncPrefectClient, name: str) -> Pool:
         raise ResourceError(
             f"there is no work pool {name!r}; make it, such as: prefect work-pool create {name} --type docker"
         ) from error
+
+
+def _remove(client: SyncPrefectClient, name: str) -> None:
+    with contextlib.suppress(ObjectNotFound):
+        client.delete_deployment(client.read_deployment_by_name(name).id)
 
 
 def _home(client: SyncPrefectClient, name: str) -> Pool:
@@ -84,27 +124,43 @@ def _deploy(
     client: SyncPrefectClient,
     flow: Flow[..., Any],
     name: str,
-    pool: Pool,
+    pool: Pool | None,
     variables: dict[str, Any],
     *,
     queue: str | None = None,
     parameters: dict[str, Any] | None = None,
-    schedules: list[SCHEDULE_TYPES] | None = None,
-) -> None:
-    client.create_deployment(
+    schedules: Sequence[DeploymentScheduleCreate] = (),
+) -> UUID:
+    return client.create_deployment(
         client.create_flow_from_name(flow.name),
         name,
         entrypoint=f"{flow.fn.__module__}.{flow.fn.__name__}",
-        work_pool_name=pool.name,
+        work_pool_name=pool.name if pool else None,
         work_queue_name=queue,
         job_variables=variables,
         parameters=parameters or {},
-        parameter_openapi_schema=parameter_schema(flow.fn).model_dump_for_openapi(),
-        schedules=[DeploymentScheduleCreate(schedule=each) for each in schedules or []],
+        parameter_openapi_schema=_borne(parameter_schema(flow.fn).model_dump_for_openapi()),
+        schedules=list(schedules),
+        paused=False,  # as a process that served it and ended has left it
         pull_steps=[{"flows.home.enter": {}}],
         description=flow.description,
         tags=["evermodel"],
     )
+
+
+def _borne(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema of parameters by which the server lets a deployment be paused and changed.
+
+    On every change it drops each key `required` before it checks the parameters: a column's own field of that name,
+    too, which it then refuses as unknown. So it is told to bear unknown keys there; the flow itself refuses them.
+    """
+    definitions = {
+        name: {key: value for key, value in each.items() if key != "additionalProperties"}
+        if "required" in each.get("properties", {})
+        else each
+        for name, each in schema.get("definitions", {}).items()
+    }
+    return {**schema, "definitions": definitions}
 
 
 def _limit_gpu(client: SyncPrefectClient) -> None:

@@ -4,11 +4,13 @@ from typing import cast
 
 from prefect.states import Completed
 
+from flows import events
 from schemas.run import RunResult
 
 
 def ended(result: RunResult) -> RunResult:
-    """Return the result as the state that Prefect shows; who called the flow gets the result out of it."""
+    """Tell of the result and return it as the state that Prefect shows; who called the flow gets the result."""
+    events.tell(result)
     name, message = None, f"version {result.model.version} {result.model.reason}"
     if result.status == "skipped":
         name, message = "Skipped", result.model.reason

@@ -25,7 +25,7 @@ from schemas.tuning import Tuning
 Champion = tuple[str, Input] | None
 """The version that a challenger must beat, and its bundle."""
 
-_NOT_OF_THE_VERSION: dict[str, Any] = {"columns": True, "data": {"path"}, "retraining": True}
+_NOT_OF_THE_VERSION: dict[str, Any] = {"columns": True, "data": {"path"}, "retraining": True, "schedules": True}
 
 
 def ingest_request(spec: Spec, *, workspace: str, verify: bool = False) -> IngestRequest:

@@ -14,6 +14,7 @@ from schemas.networks import Custom, Mlp, Network
 from schemas.promotion import Promotion
 from schemas.retraining import Retraining
 from schemas.runners import EVERY_RUN, STAGES, Docker, Inline, Runners, StageName, WorkPool
+from schemas.schedules import Schedule
 from schemas.training import Gpus, Training
 from schemas.tuning import Settings, Tuning
 
@@ -49,6 +50,8 @@ class Spec(Document):
     """Where the stages run."""
     retraining: Retraining = Field(default_factory=Retraining)
     """How its runs get on with each other."""
+    schedules: tuple[Schedule, ...] = ()
+    """When `evermodel deploy` and `evermodel serve` let it be retrained, unless they are told otherwise."""
 
     def runner_of(self, stage: StageName) -> Inline | Docker | WorkPool:
         """Return where a stage runs; tune and train in a container get the GPUs that they are to learn on."""

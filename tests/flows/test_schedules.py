@@ -1,0 +1,128 @@
+"""R39: schedules on a real server: of specs and options, with parameters of their own, over changes of the clock."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import anyio
+import pytest
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.server.schemas.schedules import CronSchedule
+
+from flows import deploy as deployments
+from flows import schedules
+from schemas.errors import ResourceError, SpecError
+from schemas.spec_file import read_spec
+from tasks.examples import write_example
+
+Evermodel = Callable[..., subprocess.CompletedProcess[str]]
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.fixture
+def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def deployed(client: SyncPrefectClient, tmp_path: Path) -> Callable[..., DeploymentResponse]:
+    """Deploy the diabetes example with schedules in its spec, and those of options, and read what the server has."""
+
+    def deploy(*in_spec: dict[str, Any], cron: tuple[str, ...] = ()) -> DeploymentResponse:
+        path = write_example("diabetes", tmp_path)
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"schedules": list(in_spec)}))
+        spec = read_spec(path)
+        asked_for = schedules.asked_for(cron=cron, interval_s=None, rrule=None, timezone="UTC")
+        made = [*schedules.made(asked_for or spec.schedules, path)]
+        list(deployments.deploy(spec, workspace=str(tmp_path), pool="evermodel", schedules=made))
+        return client.read_deployment_by_name("retrain/diabetes")
+
+    return deploy
+
+
+def test_schedules_of_a_spec_run_with_their_own_parameters(deployed: Callable[..., DeploymentResponse]) -> None:
+    nightly = {"cron": "0 3 * * *", "timezone": "Europe/Berlin"}
+    weekly = {"rrule": "FREQ=WEEKLY;BYDAY=SU;BYHOUR=4;BYMINUTE=0;BYSECOND=0", "overrides": {"training.epochs": 200}}
+    made = deployed(nightly, weekly, {"interval_s": 3600})
+    by_kind = {type(each.schedule).__name__: each for each in made.schedules}
+    assert by_kind.keys() == {"CronSchedule", "RRuleSchedule", "IntervalSchedule"}
+    assert by_kind["CronSchedule"].schedule.timezone == "Europe/Berlin"
+    assert by_kind["CronSchedule"].parameters == {}
+    assert by_kind["RRuleSchedule"].parameters["spec"]["training"]["epochs"] == 200
+    assert by_kind["RRuleSchedule"].parameters["spec"]["name"] == "diabetes"
+
+
+def test_options_replace_the_schedules_of_the_spec(deployed: Callable[..., DeploymentResponse]) -> None:
+    made = deployed({"interval_s": 60}, cron=("0 1 * * *", "0 13 * * *"))
+    assert sorted(each.schedule.cron for each in made.schedules) == ["0 1 * * *", "0 13 * * *"]
+
+
+@pytest.mark.parametrize(
+    ("day_before", "hours_between"),
+    [(datetime(2026, 3, 28, 12, tzinfo=BERLIN), [23, 24]), (datetime(2026, 10, 24, 12, tzinfo=BERLIN), [25, 24])],
+    ids=["to summer time", "from summer time"],
+)
+def test_the_hour_of_a_zone_stays_when_its_clock_changes(
+    deployed: Callable[..., DeploymentResponse], day_before: datetime, hours_between: list[int]
+) -> None:
+    made = deployed({"cron": "0 1 * * *", "timezone": "Europe/Berlin"})
+    schedule = CronSchedule.model_validate(made.schedules[0].schedule.model_dump())
+    dates = anyio.run(schedule.get_dates, 3, day_before)
+    assert [date.astimezone(BERLIN).hour for date in dates] == [1, 1, 1]
+    assert [(later - earlier).total_seconds() / 3600 for earlier, later in pairwise(dates)] == hours_between
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ({"cron": "at noon"}, "schedules.0.cron: is no cron line"),
+        ({"cron": "0 0 31 2 *"}, "schedules.0.cron: is no cron line"),
+        ({"cron": "@daily"}, "schedules.0.cron: is no cron line"),
+        ({"rrule": "FREQ=OFTEN"}, "schedules.0.rrule: is no iCalendar rule"),
+        ({"cron": "0 3 * * *", "timezone": "Berlin"}, "schedules.0.timezone: is no time zone"),
+        ({"interval_s": 0}, "schedules.0.interval_s"),
+        ({"cron": "0 3 * * *", "interval_s": 60}, "give either cron, interval_s or rrule"),
+        ({}, "give either cron, interval_s or rrule"),
+    ],
+)
+def test_a_wrong_schedule_is_named_when_the_spec_is_read(
+    tmp_path: Path, schedule: dict[str, Any], message: str
+) -> None:
+    tree = {"name": "a", "problem": "binary", "data": {"path": "rows.csv"}, "target": {"column": "y"}}
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump({**tree, "columns": {"x": {"kind": "numeric"}}, "schedules": [schedule]}))
+    with pytest.raises(SpecError, match=message):
+        read_spec(path)
+
+
+def test_a_schedule_with_an_override_that_does_not_fit_is_refused(evermodel: Evermodel, tmp_path: Path) -> None:
+    evermodel("example", "diabetes")
+    path = tmp_path / "diabetes.yaml"
+    path.write_text(path.read_text() + '\nschedules: [{cron: "0 3 * * *", overrides: {training.epoch: 5}}]\n')
+    done = evermodel("serve", "diabetes.yaml", check=False)
+    assert done.returncode == SpecError.exit_code
+    assert "unknown key training.epoch; did you mean 'epochs'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("", SpecError, "a deployment lives on a Prefect server: set PREFECT_API_URL"),
+        ("http://127.0.0.1:9/api", ResourceError, "no Prefect server answers at http://127.0.0.1:9/api"),
+    ],
+)
+def test_without_a_server_that_answers_nothing_is_served(
+    evermodel: Evermodel, address: str, error: type[SpecError | ResourceError], message: str
+) -> None:
+    evermodel("example", "diabetes")
+    done = evermodel("serve", "diabetes.yaml", check=False, PREFECT_API_URL=address, PREFECT_CLIENT_MAX_RETRIES="0")
+    assert done.returncode == error.exit_code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
