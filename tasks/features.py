@@ -70,18 +70,25 @@ def read(
     there. The target is int32 codes of shape (n,) for several classes, else float32 of shape (n, units); weights are
     float32 of shape (n,) or None.
     """
-    if disk is None:
-        table = read_table(path)
-        inputs = {slot.name: _matrix(table, slot) for slot in encoder.slots}
-    else:
-        inputs = _mapped(path, encoder, disk)
-        weights = [WEIGHT] if WEIGHT in outline(path)[1] else []
-        table = read_table(path, columns=[*_target_names(encoder), *weights])
+    inputs = _in_memory(path, encoder) if disk is None else _mapped(path, encoder, disk)
+    weights = [WEIGHT] if WEIGHT in outline(path)[1] else []
+    table = read_table(path, columns=[*_target_names(encoder), *weights])
     target = np.column_stack([table.column(name).to_numpy() for name in _target_names(encoder)])
     if pa.types.is_integer(_target_type(encoder)):
         target = target[:, 0]
     weight = table.column(WEIGHT).to_numpy() if WEIGHT in table.column_names else None
     return inputs, target, weight
+
+
+def _in_memory(path: Path, encoder: TableEncoder) -> dict[str, Array]:
+    """Return inputs as arrays, filled batch by batch: all columns of some rows at a time stay in the cache."""
+    rows, at = outline(path)[0], 0
+    inputs = {slot.name: np.empty((rows, *slot.shape), _dtype(slot)) for slot in encoder.slots}
+    for batch in read_batches(path):
+        for slot in encoder.slots:
+            _fill(inputs[slot.name][at : at + batch.num_rows], batch, slot)
+        at += batch.num_rows
+    return inputs
 
 
 def _mapped(path: Path, encoder: TableEncoder, disk: Path) -> dict[str, Array]:
@@ -93,19 +100,25 @@ def _mapped(path: Path, encoder: TableEncoder, disk: Path) -> dict[str, Array]:
             for slot, handle in handles.items():
                 handle.write(np.ascontiguousarray(_matrix(batch, slot)).data)
     rows, _ = outline(path)
-    return {
-        slot.name: np.memmap(file, "f4" if slot.cardinality is None else "i4", "r", shape=(rows, *slot.shape))
-        for slot, file in files.items()
-    }
+    return {slot.name: np.memmap(file, _dtype(slot), "r", shape=(rows, *slot.shape)) for slot, file in files.items()}
+
+
+def _dtype(slot: Slot) -> str:
+    return "f4" if slot.cardinality is None else "i4"
 
 
 def _matrix(table: pa.Table, slot: Slot) -> Array:
+    matrix = np.empty((table.num_rows, *slot.shape), _dtype(slot))
+    _fill(matrix, table, slot)
+    return matrix
+
+
+def _fill(matrix: Array, table: pa.Table, slot: Slot) -> None:
+    """Put a slot's columns into a matrix, of shape (n, *slot.shape)."""
     if slot.name == NUMBERS:
-        matrix = np.empty((table.num_rows, len(slot.columns)), np.float32)
         for index, name in enumerate(slot.columns):
             matrix[:, index] = table.column(name).to_numpy()
-        return matrix
-    column = table.column(slot.columns[0]).combine_chunks()
-    if slot.cardinality is not None:
-        return column.to_numpy()
-    return column.flatten().to_numpy().reshape(table.num_rows, *slot.shape)
+    elif slot.cardinality is not None:
+        matrix[:] = table.column(slot.columns[0]).to_numpy()
+    else:
+        matrix[:] = table.column(slot.columns[0]).combine_chunks().flatten().to_numpy().reshape(matrix.shape)
