@@ -94,6 +94,9 @@ def _lines(rounds: Rounds) -> Iterator[str]:
         ("engine, dropout, batch norm, weights", "engine, batch 256"),
         ("engine with validation on a quarter as many rows", "engine, batch 256"),
         ("engine, 200 columns, streamed", "engine, 200 columns"),
+        ("8 members at once, batch 256", "engine, batch 256"),
+        ("8 members at once, batch 256", "fit, batch 256"),
+        ("8 members at once, 64-32, batch 64", "engine, 64-32, batch 64"),
     ]
     for what, against in pairs:
         if what in rounds and against in rounds:
@@ -115,6 +118,7 @@ def _variants(rows: int, folder: Path) -> dict[str, Callable[[], float]]:
     ones = np.ones(rows, np.float32)
     quarter = rows // 4
     rich: Mapping[str, Any] = {"dropout": 0.2, "normalization": "batch"}
+    torch = _torch(x, y)
     variants = {
         "engine, batch 256": _engine(x, y, ones, batch_size=256),
         "fit, batch 256": _fit(x, y, batch_size=256),
@@ -128,7 +132,13 @@ def _variants(rows: int, folder: Path) -> dict[str, Callable[[], float]]:
         "engine, 200 columns": _engine(wide, wide_y, wide_ones, batch_size=256),
         "engine, 200 columns, streamed": _engine(mapped, wide_y, wide_ones, batch_size=256, budget_bytes=wide.nbytes),
     }
-    torch = _torch(x, y)
+    x, y, ones = x[:quarter], y[:quarter], ones[:quarter]
+    small: Mapping[str, Any] = {"batch_size": 64, "hidden": (64, 32)}
+    variants |= {
+        "8 members at once, batch 256": _members(x, y, ones, batch_size=256),
+        "engine, 64-32, batch 64": _engine(x, y, ones, **small),
+        "8 members at once, 64-32, batch 64": _members(x, y, ones, **small),
+    }
     return variants | ({"PyTorch, fused Adam, batch 256": torch} if torch else {})
 
 
@@ -175,6 +185,27 @@ def _engine(
     return _timed(len(x), epoch)
 
 
+def _members(x: Any, y: Any, weight: Any, *, batch_size: int, **network: Any) -> Callable[[], float]:
+    """Return a measurement of 8 members: 1,000 rows are 125 that each of them sees."""
+    import keras
+
+    from tasks.training.feed import Examples
+    from tasks.training.members import Members
+
+    members = Members(
+        [_network(x.shape[1], **network) for _ in range(8)],
+        keras.losses.MeanSquaredError(),
+        keras.optimizers.Adam(),
+        Examples({"numbers": x}, y, weight),
+        batch_size=batch_size,
+        seed=0,
+        xla="auto",
+        epochs=1000,
+    )
+    epochs = iter(range(1, 1 << 30))
+    return _timed(8 * len(x), lambda: members.train(next(epochs)))
+
+
 def _network(columns: int, **network: Any) -> Any:
     from schemas.networks import Mlp
     from tasks.encoders.table import NUMBERS, Slot
@@ -183,7 +214,7 @@ def _network(columns: int, **network: Any) -> Any:
 
     slot = Slot(name=NUMBERS, shape=(columns,), columns=tuple(map(str, range(columns))))
     target = NumberTarget(names=("y",), centers=(0.0,), scales=(1.0,))
-    return mlp.build(Mlp(hidden=HIDDEN, **network), [slot], target)
+    return mlp.build(Mlp(**{"hidden": HIDDEN} | network), [slot], target)
 
 
 def _fit(x: Any, y: Any, *, batch_size: int) -> Callable[[], float]:

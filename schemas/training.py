@@ -1,9 +1,10 @@
 """The part of a spec about training: how the network learns, and what each row counts."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from schemas import names
 from schemas.document import Document, or_text
 from schemas.named import Loss, Optimizer, _named
 
@@ -74,6 +75,10 @@ class Gpus(Document):
     """How many."""
 
 
+_LOOKS_AT_WHOLE_VARIABLES = {"Adafactor", "Lamb", "Muon"}
+"""Optimisers whose update of a weight depends on the shape or the norm of its variable."""
+
+
 class Training(Document):
     """How the network learns."""
 
@@ -98,6 +103,9 @@ class Training(Document):
     """Multi-output regression: how much each target's loss counts, by its column; 1 for those not named."""
     seed: int = Field(default=0, ge=0)
     """Seed of the first weights, of the order of rows and of dropout."""
+    members: int = Field(default=1, ge=1, le=100)
+    """How many networks are trained at once, from seed on each with a seed of its own; more than one make an ensemble,
+    whose output is the mean of theirs."""
     device: Literal["auto", "cpu", "gpu"] | Gpus = "auto"
     """Where it learns: auto is a GPU if there is one, else the CPU. gpu, or {gpus: 2} for two, insists on it: the run
     fails without."""
@@ -109,3 +117,18 @@ class Training(Document):
     memory_mb: int | None = Field(default=None, ge=1)
     """How much memory the encoded rows may take, in MiB; larger ones are streamed from disk, with the same outcome. By
     default a quarter of the machine's or, on a GPU, half of the card's."""
+
+    @model_validator(mode="after")
+    def _members_are_independent(self) -> Self:
+        if self.members == 1:
+            return self
+        if names.find(self.optimizer.name, "optimizer").name in _LOOKS_AT_WHOLE_VARIABLES:
+            raise ValueError(
+                f"members: {self.optimizer.name} would mix the members up, whose weights lie in one variable; take "
+                "another optimizer, such as adam or lion"
+            )
+        if isinstance(self.device, Gpus) and self.device.gpus > 1:
+            raise ValueError(f"members are trained on one device, not on {self.device.gpus}; set device to gpu")
+        if self.precision == "mixed_float16":
+            raise ValueError("members would share one loss scale in mixed_float16; set precision to mixed_bfloat16")
+        return self

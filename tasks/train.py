@@ -1,5 +1,6 @@
 """Train: a network on encoded rows, with the best epoch's weights, packed into a bundle."""
 
+import contextlib
 import functools
 import logging
 import tempfile
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tasks.training.feed import Examples
     from tasks.training.loop import AfterEpoch, History
 
-VERSION = 4
+VERSION = 5
 
 log = logging.getLogger("evermodel")
 
@@ -100,7 +101,7 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
         "epochs": history.epochs,
         "best_epoch": history.best_epoch,
         "parameters": network.count_params(),
-        "validation_loss": history.validation_loss[history.best_epoch - 1],
+        "validation_loss": history.kept_loss,
         "warnings": history.warnings,
     }
 
@@ -143,6 +144,7 @@ def _fitted(
     from tasks.networks import architecture, seeds
     from tasks.training import catalogue, devices, loop
     from tasks.training.engine import Engine
+    from tasks.training.members import Members
 
     training, (train, validation) = request.training, examples
     tf.config.experimental.enable_op_determinism()
@@ -150,11 +152,14 @@ def _fitted(
     keras.utils.set_random_seed(training.seed % 2**32)
     policy = devices.precision(training.precision, names)
     with devices.scope(names):
-        with seeds.drawn_from(training.seed):
-            network = architecture.build(request.network, encoder.slots, encoder.target, train.inputs)
+        networks = []
+        for seed in range(training.seed, training.seed + training.members):
+            named = keras.name_scope(f"seed_{seed}") if training.members > 1 else contextlib.nullcontext()
+            with seeds.drawn_from(seed), named:  # HDF5 wants a name of its own for each variable of the optimiser
+                networks.append(architecture.build(request.network, encoder.slots, encoder.target, train.inputs))
         optimizer = catalogue.optimizer(training.optimizer)
-        engine = Engine(
-            network,
+        engine = (Members if training.members > 1 else Engine)(
+            networks if training.members > 1 else networks[0],
             loss,
             optimizer,
             train,
@@ -166,6 +171,10 @@ def _fitted(
             budget_bytes=devices.memory_bytes(training, names),
         )
         history = loop.fit(engine, validation, training, checkpoints=kept, warnings=warnings, after_epoch=after_epoch)
+        network = engine.published()
+        if training.members > 1:  # members come from different epochs: no state of the optimiser belongs to all
+            optimizer = catalogue.optimizer(training.optimizer)
+            optimizer.build(network.trainable_variables)
     network.compile(optimizer=optimizer, loss=loss)
     return network, history
 

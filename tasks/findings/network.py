@@ -33,9 +33,10 @@ class Network:
 
     @classmethod
     def of(cls, network: "keras.Model") -> "Network":
-        """Return what a Keras model is made of."""
-        dense = [layer.units for layer in network.layers if type(layer).__name__ == "Dense"]
-        rates = [float(layer.rate) for layer in network.layers if "Dropout" in type(layer).__name__]
+        """Return what a Keras model is made of; an ensemble's dropout and hidden layers are those of a member."""
+        member = next((layer for layer in network.layers if hasattr(layer, "layers")), network)
+        dense = [layer.units for layer in member.layers if type(layer).__name__ == "Dense"]
+        rates = [float(layer.rate) for layer in member.layers if "Dropout" in type(layer).__name__]
         layers = (Layer(each.name, type(each).__name__, _shape(each), each.count_params()) for each in network.layers)
         return cls(layers=tuple(layers), dropout=max(rates, default=0.0), hidden=tuple(dense[:-1]))
 

@@ -20,11 +20,14 @@ def section(history: Mapping[str, Any]) -> Section:
     figure = drawing.canvas(drawing.FULL, 320)
     axes = figure.subplots()
     marker = "o" if len(loss) == 1 else ""
+    for member in _curves(history)[1:]:
+        for name, color in (("loss", drawing.BLUE), ("validation_loss", drawing.ORANGE)):
+            axes.plot(epochs, member[name], color=color, linewidth=0.6, alpha=0.45)
     axes.plot(epochs, loss, color=drawing.BLUE, marker=marker, label="training")
     axes.plot(epochs, validation, color=drawing.ORANGE, linestyle=(0, (5, 1.5)), marker=marker, label="validation")
     axes.axvline(best, color=drawing.INK, linewidth=0.8, linestyle=":")
     axes.plot([best], [validation[best - 1]], "o", color=drawing.ORANGE, markersize=6, label=f"best epoch, {best}")
-    values = np.array([*loss, *validation])
+    values = np.concatenate([each[name] for each in _curves(history) for name in ("loss", "validation_loss")])
     if values.min() > 0 and values.max() / values.min() > _LOG_ABOVE:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
@@ -33,12 +36,24 @@ def section(history: Mapping[str, Any]) -> Section:
     margin = max(0.5, len(loss) / 100)
     axes.set(xlabel="epoch", ylabel="loss", xlim=(1 - margin, len(loss) + margin))
     axes.legend()
-    caption = (
-        f"The weights kept are those of epoch {best}, which has the lowest validation loss. "
-        "The training loss holds penalties and dropout, the validation loss does not."
-    )
+    caption = f"{_kept(history)} The training loss holds penalties and dropout, the validation loss does not."
     data = {"epoch": epochs, "loss": loss, "validation_loss": validation}
     return Section(plots=(Plot("learning_curves", "Learning curves", figure, data, caption),))
+
+
+def _curves(history: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [history, *history.get("members", ())]
+
+
+def _kept(history: Mapping[str, Any]) -> str:
+    if members := history.get("members"):
+        epochs = ", ".join(str(member["best_epoch"]) for member in members)
+        return (
+            f"Thick lines are the means of {len(members)} members, thin ones the members. The weights kept are those "
+            f"of each member's own best epoch: {epochs}. The mean of their outputs has a validation loss of "
+            f"{number(history['ensemble_loss'])}."
+        )
+    return f"The weights kept are those of epoch {history['best_epoch']}, which has the lowest validation loss."
 
 
 def sizes_plot(sizes: Sequence[Size], *, metric: str) -> Plot:

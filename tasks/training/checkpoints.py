@@ -21,22 +21,37 @@ log = logging.getLogger("evermodel.train")
 _SHARE = 50
 """A checkpoint is followed by this many times its own duration without one: it costs less than 2 %."""
 
+_SAID = ("member_losses", "member_validation_losses", "best_losses", "best_epochs")
+"""What of the progress is no array."""
+
 
 @dataclass
 class Progress:
     """How far training has come: the losses of each epoch, the variables now and those after the best epoch."""
 
-    losses: list[float] = field(default_factory=list)
-    validation_losses: list[float] = field(default_factory=list)
-    best_loss: float = math.inf
-    best_epoch: int = 0
+    member_losses: list[list[float]] = field(default_factory=list)
+    """Of each epoch, one for each network that is trained; so are the validation losses."""
+    member_validation_losses: list[list[float]] = field(default_factory=list)
+    best_losses: Sequence[float] = (math.inf,)
+    """Of each network; and so the best epochs."""
+    best_epochs: Sequence[int] = (0,)
     now: Sequence[Array] = ()
     best: Sequence[Array] = ()
 
     @property
     def epoch(self) -> int:
         """How many epochs are done."""
-        return len(self.losses)
+        return len(self.member_losses)
+
+    @property
+    def losses(self) -> list[float]:
+        """The training loss of each epoch; the mean of several networks."""
+        return [float(np.mean(each)) for each in self.member_losses]
+
+    @property
+    def validation_losses(self) -> list[float]:
+        """The validation loss of each epoch; the mean of several networks."""
+        return [float(np.mean(each)) for each in self.member_validation_losses]
 
 
 class Checkpoints:
@@ -64,23 +79,16 @@ class Checkpoints:
             return _set_aside(path, f"cannot be read ({error})")
         if not same or not _alike(now, like) or not _alike(best, like):
             return _set_aside(path, "is of another training")
-        log.info("train: goes on after epoch %d, where an earlier run was stopped", len(said["losses"]))
-        names = ("losses", "validation_losses", "best_loss", "best_epoch")
-        return Progress(**{name: said[name] for name in names}, now=now, best=best)
+        log.info("train: goes on after epoch %d, where an earlier run was stopped", len(said["member_losses"]))
+        return Progress(**{name: said[name] for name in _SAID}, now=now, best=best)
 
     def save(self, identity: Mapping[str, Any], progress: Progress) -> None:
         """Save the progress, unless the last checkpoint is too young."""
         path, started = self._path(identity), time.monotonic()
         if path is None or started < self._due:
             return
-        said = {
-            "identity": identity,
-            "losses": progress.losses,
-            "validation_losses": progress.validation_losses,
-            "best_loss": progress.best_loss,
-            "best_epoch": progress.best_epoch,
-        }
-        best = progress.best if progress.best_epoch < progress.epoch else ()  # else it is what is now
+        said = {"identity": identity, **{name: getattr(progress, name) for name in _SAID}}
+        best = progress.best if min(progress.best_epochs) < progress.epoch else ()  # else it is what is now
         part = path.with_suffix(".part")
         try:
             with part.open("wb") as handle:

@@ -1,8 +1,7 @@
 """The engine: epochs inside the graph, on rows that are on the device."""
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -51,14 +50,19 @@ class Engine:
         """
         if policy == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        optimizer.build(network.trainable_variables)
         self.network, self.optimizer, self.batch_size, self.policy = network, optimizer, batch_size, policy
         self._loss, self._seed, self._rows = loss, seed, len(examples)
+        optimizer.build(self._trainable)
         self._strategy, self._replicas = tf.distribute.get_strategy(), tf.distribute.get_strategy().num_replicas_in_sync
         self._feed = Feed(examples, batch_size=batch_size, seed=seed, budget_bytes=budget_bytes, place=self._placed)
         self._step_flop = 6 * batch_size * network.count_params()
-        self._steps_a_call = max(100, _CALL_FLOP // self._step_flop)
+        self._steps_a_call = max(100, _CALL_FLOP // (self._step_flop * self.members))
         self._fall_back, self.xla = xla == "auto", self._gains_by_xla(epochs) if xla == "auto" else xla
+
+    @property
+    def members(self) -> int:
+        """How many networks are trained."""
+        return 1
 
     @property
     def device(self) -> str:
@@ -86,6 +90,10 @@ class Engine:
     def _variables(self) -> list[keras.Variable]:
         return [*self.network.variables, *self.optimizer.variables]
 
+    @property
+    def _trainable(self) -> list[keras.Variable]:
+        return list(self.network.trainable_variables)
+
     def _gains_by_xla(self, epochs: int) -> bool:
         """Say whether XLA pays: it saves some 0.1 ms a step by measurement, and takes 1 to 3 s to compile.
 
@@ -111,25 +119,33 @@ class Engine:
 
         return tf.nest.map_structure(copies, arrays)
 
-    def train(self, epoch: int) -> float:
+    def train(self, epoch: int) -> Any:
         """Train one epoch, numbered from 1; return the mean weighted loss over its batches, penalties included.
 
         Raises TrainingError at the first step whose loss is no number.
         """
-        for index, generator in enumerate(noise.seed_generators(self.network)):
-            generator.state.assign(np.random.SeedSequence([self._seed, epoch, index]).generate_state(2))
-        total, before = 0.0, 0
+        self._draw_noise(epoch)
+        total, before = self._no_loss, 0
         for pool in self._feed.pools(epoch):
             steps, step = -(-pool.rows // self.batch_size), 0
             while step < steps:
                 step, part = self._run(pool, step, steps)
-                if not math.isfinite(part):
+                if not np.isfinite(part).all():
                     raise no_number(f"epoch {epoch}, step {before + step}", part)
-                total += part
+                total = total + part
             before += steps
         return total / self._rows
 
-    def _run(self, pool: Pool, step: int, steps: int) -> tuple[int, float]:
+    def _draw_noise(self, epoch: int) -> None:
+        for index, generator in enumerate(noise.seed_generators(self.network)):
+            generator.state.assign(noise.state(self._seed, epoch, index))
+
+    @property
+    def _no_loss(self) -> Any:
+        """The sum of no losses."""
+        return 0.0
+
+    def _run(self, pool: Pool, step: int, steps: int) -> tuple[int, Any]:
         """Train from a step on; return the step reached and the sum of the rows' losses.
 
         What XLA compiles has batches of one size: a smaller last one goes through the plain graph.
@@ -140,12 +156,15 @@ class Engine:
         if self.xla and last <= whole:
             try:
                 reached, total = self._compiled(*arguments)
-                return int(reached), float(total)
+                return int(reached), self._number(total)
             except _NOT_COMPILABLE as error:
                 self._do_without_xla(error)
-                return step, 0.0
+                return step, self._no_loss
         reached, total = self._graph(*arguments)
-        return int(reached), float(total)
+        return int(reached), self._number(total)
+
+    def _number(self, total: Any) -> Any:
+        return float(total)
 
     def _do_without_xla(self, error: tf.errors.OpError) -> None:
         reason = str(error.message).strip().splitlines()[0]
@@ -175,7 +194,9 @@ class Engine:
             return index + 1, total + self._step(data, tf.slice(order, [start], [size]))
 
         return tf.while_loop(
-            lambda index, total: (index < last) & tf.math.is_finite(total), step, (first, tf.constant(0.0))
+            lambda index, total: (index < last) & tf.reduce_all(tf.math.is_finite(total)),
+            step,
+            (first, tf.constant(self._no_loss, tf.float32)),
         )
 
     def _step(self, data: Any, rows: tf.Tensor) -> tf.Tensor:
@@ -199,27 +220,42 @@ class Engine:
         size = tf.cast(count, tf.float32)
         with tf.GradientTape() as tape:
             outputs = self._outputs(inputs, training=True)
-            loss = tf.reduce_sum(_weighted(self._loss, target, outputs, weight)) / size
+            loss = tf.reduce_sum(weighted(self._loss, target, outputs, weight)) / size
             loss += tf.add_n(self.network.losses) / self._replicas if self.network.losses else 0.0
             scaled = self.optimizer.scale_loss(loss)
         variables = [variable.value for variable in self.network.trainable_variables]
-        self.optimizer.apply(tape.gradient(scaled, variables))
+        self.optimizer.apply([_summed(gradient) for gradient in tape.gradient(scaled, variables)])
         return loss * size
 
     def _outputs(self, inputs: Any, *, training: bool) -> tf.Tensor:
         with devices.computing_in(self.policy, self.network), noise.hashed(self.network):
             return self.network(inputs, training=training)
 
-    def loss(self, examples: Examples) -> float:
+    def loss(self, examples: Examples) -> Any:
         """Return the weighted mean loss of examples, without penalties and without dropout."""
+        return self._mean(self._loss_sum, examples)
+
+    def ensemble_loss(self, examples: Examples) -> float:
+        """Return the same loss of what is published."""
+        return float(self.loss(examples))
+
+    def _mean(self, loss_sum: Callable[..., tf.Tensor], examples: Examples) -> Any:
         rows = min(len(examples), _EVALUATION_ROWS)
-        sums = [self._loss_sum(*_piece(examples, start, rows)) for start in range(0, len(examples), rows)]
+        sums = [loss_sum(*_piece(examples, start, rows)) for start in range(0, len(examples), rows)]
         weight = examples.weight if examples.weight.ndim == 1 else examples.weight.mean(axis=1)
-        return float(np.sum(sums, dtype=np.float64)) / float(weight.sum(dtype=np.float64))
+        return self._number(np.sum(sums, axis=0, dtype=np.float64) / float(weight.sum(dtype=np.float64)))
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
-        return tf.reduce_sum(_weighted(self._loss, target, self._outputs(inputs, training=False), weight))
+        return tf.reduce_sum(weighted(self._loss, target, self._outputs(inputs, training=False), weight))
+
+    def best(self, better: Array, now: Sequence[Array], before: Sequence[Array]) -> Sequence[Array]:
+        """Return the best state: what is now for a network that is better, what was best before for another."""
+        return now if better.all() else before
+
+    def published(self) -> keras.Model:
+        """Return the network that is published: what was trained, with its weights."""
+        return self.network
 
 
 def _piece(examples: Examples, start: int, rows: int) -> tuple[Any, Array, Array]:
@@ -235,7 +271,7 @@ def _piece(examples: Examples, start: int, rows: int) -> tuple[Any, Array, Array
     return inputs, target, weight
 
 
-def _weighted(loss: keras.losses.Loss, target: tf.Tensor, outputs: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+def weighted(loss: keras.losses.Loss, target: tf.Tensor, outputs: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     """Return the weighted loss of each row, shape (n,); weights of shape (n, units) weigh each output's own loss."""
     if weight.shape.rank == 1:
         return loss.call(target, outputs) * weight
@@ -243,8 +279,16 @@ def _weighted(loss: keras.losses.Loss, target: tf.Tensor, outputs: tf.Tensor, we
     return tf.reduce_mean(each * weight, axis=-1)
 
 
-def no_number(when: str, loss: float) -> TrainingError:
-    """Return the error for a loss that is not finite."""
+def _summed(gradient: Any) -> Any:
+    """Return an embedding's gradient with one entry a row: Keras would square each of a row's parts by itself."""
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def no_number(when: str, loss: Any) -> TrainingError:
+    """Return the error for a loss that is not finite; `loss` is a number, or one for each member."""
+    if np.ndim(loss):
+        member = int(np.argmin(np.isfinite(loss)))
+        when, loss = f"{when}, member {member + 1}", loss[member]
     return TrainingError(
         f"{when}: the loss is no number ({loss}); lower training.optimizer.learning_rate, set its clipnorm, or look "
         "for outliers in the features"

@@ -1,12 +1,14 @@
 """Epoch after epoch: validation, early stopping, the best weights, the history."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from schemas.document import Record
 from schemas.training import Training
+from tasks.encoders.base import Array
 from tasks.training.checkpoints import Checkpoints, Progress
 from tasks.training.engine import Engine, no_number
 from tasks.training.feed import Examples
@@ -17,7 +19,7 @@ AfterEpoch = Callable[[Progress, int, float], None]
 """Takes the progress, how many epochs there are at most, and the seconds that the last one took."""
 
 
-class History(Record):
+class Curves(Record):
     """What was seen in each epoch; lists with one entry per epoch."""
 
     loss: list[float]
@@ -26,6 +28,16 @@ class History(Record):
     """Validation loss after the epoch, weighted, without penalties and dropout."""
     best_epoch: int
     """The epoch, from 1, whose weights were kept: the last whose validation loss was lower by min_delta or more."""
+
+
+class History(Curves):
+    """What was seen in each epoch. Of several members: their mean, and the epoch in which it was lowest."""
+
+    members: tuple[Curves, ...] = ()
+    """What was seen of each member, if there are several. All go on until the last one ends; each keeps the weights of
+    its own best epoch, and none from after its own patience has ended."""
+    ensemble_loss: float | None = None
+    """The validation loss of the mean of several members' outputs."""
     batch_size: int
     """Rows per update of the weights: half of what was asked for, where memory did not suffice for that."""
     device: str
@@ -41,6 +53,11 @@ class History(Record):
     def epochs(self) -> int:
         """How many epochs were trained."""
         return len(self.loss)
+
+    @property
+    def kept_loss(self) -> float:
+        """The validation loss of what is kept."""
+        return self.validation_loss[self.best_epoch - 1] if self.ensemble_loss is None else self.ensemble_loss
 
 
 def fit(
@@ -68,10 +85,20 @@ def fit(
         (after_epoch or _report)(progress, training.epochs, time.perf_counter() - started)
         checkpoints.save(engine.identity, progress)
     engine.state = progress.best
+    return _history(engine, validation, progress, warnings)
+
+
+def _history(engine: Engine, validation: Examples, progress: Progress, warnings: Sequence[str]) -> History:
+    losses, validation_losses = np.array(progress.member_losses), np.array(progress.member_validation_losses)
+    means = progress.validation_losses
+    curves = zip(losses.T.tolist(), validation_losses.T.tolist(), progress.best_epochs, strict=True)
+    several = engine.members > 1
     return History(
         loss=progress.losses,
-        validation_loss=progress.validation_losses,
-        best_epoch=progress.best_epoch,
+        validation_loss=means,
+        best_epoch=means.index(min(means)) + 1 if several else progress.best_epochs[0],
+        members=tuple(Curves(loss=a, validation_loss=b, best_epoch=best) for a, b, best in curves) if several else (),
+        ensemble_loss=engine.ensemble_loss(validation) if several else None,
         batch_size=engine.batch_size,
         device=engine.device,
         precision=engine.policy,
@@ -81,21 +108,29 @@ def fit(
 
 
 def _ended(progress: Progress, training: Training) -> bool:
-    stopping = training.early_stopping
-    impatient = stopping is not None and progress.epoch - progress.best_epoch >= stopping.patience
-    return progress.epoch >= training.epochs or impatient
+    return progress.epoch >= training.epochs or bool(_impatient(progress, training).all())
+
+
+def _impatient(progress: Progress, training: Training) -> Array:
+    """Say of each network whether its patience has ended, shape (members,)."""
+    waited = progress.epoch - np.array(progress.best_epochs)
+    return waited >= (training.early_stopping.patience if training.early_stopping else np.inf)
 
 
 def _take_epoch(engine: Engine, validation: Examples, training: Training, progress: Progress) -> None:
     epoch = progress.epoch + 1
     loss, validation_loss = engine.train(epoch), engine.loss(validation)
-    if not math.isfinite(validation_loss):
+    if not np.isfinite(validation_loss).all():
         raise no_number(f"epoch {epoch}, validation", validation_loss)
-    progress.losses.append(loss)
-    progress.validation_losses.append(validation_loss)
+    min_delta = training.early_stopping.min_delta if training.early_stopping else 0.0
+    better = ~_impatient(progress, training) & (validation_loss < np.array(progress.best_losses) - min_delta)
+    progress.member_losses.append(np.atleast_1d(loss).tolist())
+    progress.member_validation_losses.append(np.atleast_1d(validation_loss).tolist())
     progress.now = engine.state
-    if validation_loss < progress.best_loss - (training.early_stopping.min_delta if training.early_stopping else 0.0):
-        progress.best_loss, progress.best_epoch, progress.best = validation_loss, epoch, progress.now
+    if better.any():
+        progress.best = engine.best(better, progress.now, progress.best)
+        progress.best_losses = np.where(better, validation_loss, progress.best_losses).tolist()
+        progress.best_epochs = np.where(better, epoch, progress.best_epochs).tolist()
 
 
 def _report(progress: Progress, epochs: int, seconds: float) -> None:

@@ -5,7 +5,10 @@ import functools
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from tasks.encoders.base import Array
 
 
 @contextlib.contextmanager
@@ -35,6 +38,11 @@ def seed_generators(network: keras.Model) -> list[keras.random.SeedGenerator]:
     """Return what a network's layers draw their noise from."""
     generators = (getattr(layer, "seed_generator", None) for layer in sublayers(network))
     return [generator for generator in generators if generator is not None]
+
+
+def state(seed: int, epoch: int, index: int) -> Array:
+    """Return the state, shape (2,), of a network's generator, by its place among them, at the beginning of an epoch."""
+    return np.random.SeedSequence([seed, epoch, index]).generate_state(2)
 
 
 def _dropout(layer: keras.layers.Dropout, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -212,6 +212,25 @@ def test_network_loads_in_plain_keras_and_trains_on(cancer, tmp_path):
     assert plain["foreign"] == []
 
 
+@pytest.mark.parametrize("save_format", ["keras", "h5"])
+def test_members_make_one_keras_network_that_is_no_worse_than_they_are(tmp_path, save_format):
+    changes = ("training.members=3", "training.epochs=40", "network.dropout=0.1", f"training.save_format={save_format}")
+    asked = request(read_spec(write_example("diabetes", tmp_path), overrides=changes), tmp_path / "workspace")
+    result = train.run(asked)
+    history = json.loads(Path(result.path, "history.json").read_text())
+    bests = [member["validation_loss"][member["best_epoch"] - 1] for member in history["members"]]
+    assert len(set(bests)) == 3
+    assert result.validation_loss <= np.mean(bests)
+    bundle = bundle_of(result)
+    rows = bundle.encoder.transform(read_table(Path(asked.ingest.path, "rows", "test.parquet")))["numbers"]
+    plain = keras.models.load_model(f"{result.path}/bundle/network.{save_format}", compile=False)
+    members = [layer for layer in plain.layers if layer.name.startswith("member_")]
+    said = np.mean([member({"numbers": rows}) for member in members], axis=0)
+    np.testing.assert_allclose(bundle.network({"numbers": rows}), said, rtol=1e-5)
+    again = train.run(asked.model_copy(update={"workspace": str(tmp_path / "elsewhere")}))
+    assert again.files == result.files
+
+
 def asked_rows(asked: TrainRequest) -> int:
     return read_table(Path(asked.ingest.path, "rows", "train.parquet"), columns=["_row"]).num_rows
 

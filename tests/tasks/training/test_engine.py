@@ -188,6 +188,16 @@ def test_embeddings_and_tensors_learn(engine, examples):
     assert not np.allclose(adam.network.get_layer("embedding_0_vectors").embeddings.numpy(), 0, atol=0.1)
 
 
+def test_adam_moves_a_code_by_the_sum_of_its_rows(engine, examples):
+    codes = np.repeat(np.arange(4, dtype=np.int32), 10)
+    given = examples(np.zeros((40, 1)), RNG.normal(size=(40, 1)), embedding_0=codes)
+    adam = engine(given, optimizer=Named(name="adam", learning_rate=0.05), batch_size=40)
+    table = adam.network.get_layer("embedding_0_vectors").embeddings
+    before = table.numpy()
+    adam.train(1)
+    np.testing.assert_allclose(np.abs(table.numpy() - before), 0.05, rtol=1e-3)  # the first step, whatever the gradient
+
+
 def test_any_seed_is_taken(engine, examples):
     noisy = engine(examples(NUMBERS, NUMBERS[:, :1]), seed=2**40 + 3, hidden=(4,), dropout=0.5)
     assert np.isfinite(noisy.train(1))

@@ -1,0 +1,168 @@
+"""Members: each learns as it would alone, keeps its own best epoch, and together they are one Keras network."""
+
+import keras
+import numpy as np
+import pytest
+
+from schemas.errors import TrainingError
+from schemas.named import Named
+from schemas.networks import Mlp
+from schemas.training import Training
+from tasks.encoders.table import NUMBERS, Slot
+from tasks.encoders.target import NumberTarget
+from tasks.networks import mlp, seeds
+from tasks.training import catalogue, checkpoints, feed
+from tasks.training.engine import Engine
+from tasks.training.loop import fit
+from tasks.training.members import Members
+
+RNG = np.random.default_rng(8)
+X = RNG.normal(size=(43, 3)).astype(np.float32)
+Y = (X[:, :1] * 2 + np.sin(X[:, 1:2])).astype(np.float32)
+WEIGHT = RNG.random(43) + 0.5
+ADAM = Named(name="adam", learning_rate=0.02)
+
+
+def network(seed: int, slots=None, **keys) -> keras.Model:
+    slots = slots or [Slot(name=NUMBERS, shape=(3,), columns=("a", "b", "c"))]
+    with seeds.drawn_from(seed):
+        return mlp.build(Mlp(**{"hidden": (6,)} | keys), slots, NumberTarget(names=("y",), centers=(0,), scales=(1,)))
+
+
+def members(given, *, count: int = 3, optimizer: Named = ADAM, seed: int = 5, slots=None, how=None, **keys) -> Members:
+    networks = [network(seed + member, slots, **keys) for member in range(count)]
+    how = {"batch_size": 8, "seed": seed} | (how or {})
+    return Members(networks, keras.losses.MeanSquaredError(), catalogue.optimizer(optimizer), given, **how)
+
+
+def alone(given, member: int, *, optimizer: Named = ADAM, seed: int = 5, slots=None, how=None, **keys) -> Engine:
+    how = {"batch_size": 8, "seed": seed} | (how or {})
+    optimizer = catalogue.optimizer(optimizer)
+    return Engine(network(seed + member, slots, **keys), keras.losses.MeanSquaredError(), optimizer, given, **how)
+
+
+CASES = {
+    "penalties, batch normalisation": {"l1": 0.01, "l2": 0.1, "normalization": "batch"},
+    "norm of each": {"optimizer": Named(name="adam", clipnorm=0.1, learning_rate=0.02)},
+    "norm of all": {"optimizer": Named(name="sgd", global_clipnorm=0.1, learning_rate=0.1)},
+    "lion, compiled": {"optimizer": Named(name="lion", learning_rate=0.003), "how": {"xla": True}},
+    "bfloat16": {"how": {"policy": "mixed_bfloat16"}},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_member_learns_as_it_would_alone(examples, name):
+    given = examples(X, Y, WEIGHT)
+    together, single = members(given, count=2, **CASES[name]), alone(given, 1, **CASES[name])
+    loose = 3e-2 if name == "bfloat16" else 1e-4
+    for epoch in (1, 2):
+        losses = together.train(epoch)
+        assert losses.shape == (2,)
+        assert losses[1] == pytest.approx(single.train(epoch), rel=loose)
+    assert together.loss(given)[1] == pytest.approx(single.loss(given), rel=loose)
+
+
+def test_noise_of_the_first_member_is_that_of_its_seed_alone_and_others_have_their_own(examples):
+    given, still = examples(X, Y), Named(name="sgd", learning_rate=0.0)
+    same = [network(5, dropout=0.5) for _ in range(3)]
+    together = Members(same, keras.losses.MeanSquaredError(), catalogue.optimizer(still), given, batch_size=8, seed=5)
+    losses = together.train(1)
+    assert losses[0] == pytest.approx(alone(given, 0, optimizer=still, dropout=0.5).train(1), rel=1e-5)
+    assert len(set(losses)) == 3
+
+
+def test_embeddings_learn_as_they_would_alone(examples):
+    codes = RNG.integers(0, 4, 43).astype(np.int32)
+    slots = [
+        Slot(name=NUMBERS, shape=(3,), columns=("a", "b", "c")),
+        Slot(name="codes", shape=(), columns=("codes",), cardinality=4, size=2),
+    ]
+    given = examples(X, Y + codes[:, None], codes=codes)
+    together, single = members(given, slots=slots), alone(given, 2, slots=slots)
+    assert together.train(1)[2] == pytest.approx(single.train(1), rel=1e-4)
+    assert together.loss(given)[2] == pytest.approx(single.loss(given), rel=1e-4)
+
+
+def test_rows_streamed_from_disk_give_the_same_members(examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(feed, "_BLOCK_ROWS", 100)
+    monkeypatch.setattr(feed, "_POOL_BYTES", 450 * 20)
+    numbers = RNG.normal(size=(2033, 3)).astype(np.float32)
+    numbers.tofile(tmp_path / "numbers")
+    mapped = np.memmap(tmp_path / "numbers", np.float32, "r", shape=numbers.shape)
+    resident = members(examples(numbers, numbers[:, :1]), dropout=0.2)
+    streamed = members(examples(mapped, numbers[:, :1]), dropout=0.2, how={"budget_bytes": 3 * 416 * 20})
+    assert (resident._feed.streams, streamed._feed.streams) == (False, True)
+    np.testing.assert_array_equal(streamed.train(1), resident.train(1))
+
+
+def test_each_member_keeps_its_best_epoch_and_they_answer_by_their_mean(examples, tmp_path):
+    given, validation = examples(X, Y + 3 * RNG.normal(size=Y.shape)), examples(X[:20], Y[:20], WEIGHT[:20])
+    together = members(given, hidden=(30,), optimizer=Named(name="adam", learning_rate=0.01))
+    history = fit(together, validation, Training(members=3, epochs=60, early_stopping={"patience": 6}))
+    assert len({each.best_epoch for each in history.members}) > 1
+    for each in history.members:
+        stopped = each.best_epoch + 6
+        assert each.best_epoch == 1 + int(np.argmin(each.validation_loss[:stopped]))
+    np.testing.assert_allclose(history.loss, np.mean([each.loss for each in history.members], axis=0))
+    bests = [each.validation_loss[each.best_epoch - 1] for each in history.members]
+    np.testing.assert_allclose(together.loss(validation), bests, rtol=1e-6)
+    assert history.kept_loss == history.ensemble_loss <= np.mean(bests)
+    whole = together.published()
+    whole.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras")
+    parts = [part({NUMBERS: X}).numpy() for part in together._networks]
+    np.testing.assert_allclose(loaded({NUMBERS: X}).numpy(), np.mean(parts, axis=0), rtol=1e-5)
+    errors = (loaded({NUMBERS: X[:20]}).numpy() - Y[:20])[:, 0] ** 2
+    assert np.average(errors, weights=WEIGHT[:20]) == pytest.approx(history.ensemble_loss, rel=1e-4)
+
+
+class StopError(Exception):
+    """Stands for what ends a process."""
+
+
+def test_stopped_members_go_on_to_the_same_end(examples, tmp_path, monkeypatch):
+    given, validation = examples(X, Y), examples(X[:20], Y[:20])
+    training = Training(members=3, epochs=8, early_stopping={"patience": 3})
+    monkeypatch.setattr(checkpoints, "_SHARE", 0)
+    whole = members(given, dropout=0.3)
+    wanted = fit(whole, validation, training)
+    broken, train = members(given, dropout=0.3), Members.train
+
+    def stopping(self, epoch):
+        if epoch == 5:
+            raise StopError
+        return train(self, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Members, "train", stopping)
+        with pytest.raises(StopError):
+            fit(broken, validation, training, checkpoints=checkpoints.Checkpoints(tmp_path))
+    again = members(given, dropout=0.3)
+    assert fit(again, validation, training, checkpoints=checkpoints.Checkpoints(tmp_path)) == wanted
+    for one, other in zip(again.state, whole.state, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_loss_that_is_no_number_is_told_with_member_and_step(examples):
+    spoiled = [network(seed) for seed in (0, 1)]
+    spoiled[1].layers[-1].bias.assign([np.inf])
+    given = examples(X, Y)
+    sgd, loss = catalogue.optimizer(Named(name="sgd")), keras.losses.MeanSquaredError()
+    together = Members(spoiled, loss, sgd, given, batch_size=8, seed=0)
+    with pytest.raises(TrainingError, match=r"epoch 1, step 1, member 2: the loss is no number"):
+        fit(together, given, Training(members=2))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"optimizer": "lamb"}, "lamb would mix the members up.*take another optimizer"),
+        ({"optimizer": "Adafactor"}, "Adafactor would mix"),
+        ({"device": {"gpus": 2}}, "members are trained on one device, not on 2; set device to gpu"),
+        ({"precision": "mixed_float16"}, "set precision to mixed_bfloat16"),
+    ],
+)
+def test_what_would_mix_members_up_is_refused(keys, message):
+    with pytest.raises(ValueError, match=message):
+        Training(members=2, **keys)
+    Training(members=1, **keys)
