@@ -9,8 +9,20 @@ from tasks.reports.formatting import percent, plain
 
 
 def comparison(evidence: Evidence) -> Iterator[Check]:
-    """A champion that cannot be compared is not replaced unasked."""
+    """A champion that cannot be compared, or not with all that it knows, is not replaced unasked.
+
+    Whether the data lost a column or the spec left it out cannot be seen here: without it the champion may look worse
+    than it is.
+    """
     champion = evidence.champion
+    if champion is not None and champion.missing and evidence.champion_measured is not None:
+        yield Check(
+            name="comparison",
+            passed=False,
+            asks=True,
+            sentence=f"the champion was scored without columns that it knows ({', '.join(champion.missing)}), which "
+            "the spec or the data left out, so that it may look worse than it is",
+        )
     if champion is not None and evidence.champion_measured is None:
         yield Check(
             name="comparison",

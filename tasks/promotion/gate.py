@@ -94,8 +94,6 @@ def _reason(evidence: Evidence, checks: tuple[Check, ...]) -> str:
     elif champion is not None:
         values = f"{metric} {evidence.measured[metric]:.4g} against the champion's {champion[metric]:.4g}"
         said.append(f"{values} on the same {len(evidence.test.truth):,} test rows")
-        if gone := evidence.champion.missing:
-            said.append(f"the champion without its columns {', '.join(gone)}, which are gone")
     failed = [check for check in checks if not check.passed]
     if failed:
         said = [*said[bool(evidence.champion is None) :], *(check.sentence for check in failed)]
