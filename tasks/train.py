@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tasks.training.feed import Examples
     from tasks.training.loop import AfterEpoch, History
 
-VERSION = 4
+VERSION = 5
 
 log = logging.getLogger("evermodel")
 
