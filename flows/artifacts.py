@@ -22,6 +22,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import PrefectException
 
+from flows.logs import heard_by
 from schemas.drift import DriftReport
 from schemas.monitoring import MonitorResult
 from schemas.promotion import Check
@@ -188,13 +189,8 @@ def _text(text: str) -> str:
 @contextlib.contextmanager
 def progress(model: str) -> Iterator[None]:
     """Show epochs, or trials of a tuning, as they pass in the body, by the events that stages log."""
-    logger, handler = logging.getLogger("evermodel"), _Progress(key(model, "progress"))
-    logger.addHandler(handler)
-    try:
+    with heard_by(_Progress(key(model, "progress"))):
         yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
 
 
 class _Progress(logging.Handler):

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from flows.logs import heard_by
 from schemas.run import RunResult
 
 if TYPE_CHECKING:
@@ -26,15 +27,8 @@ _SECONDS_BETWEEN_LINES = 1.0
 def shown() -> Iterator[None]:
     """Show the log of Evermodel's stages while the body runs."""
     console = Console(stderr=True)
-    logger = logging.getLogger("evermodel")
-    logger.setLevel(logging.INFO)
-    handler = _LiveStages(console) if console.is_terminal else _PlainLines()
-    logger.addHandler(handler)
-    try:
+    with heard_by(_LiveStages(console) if console.is_terminal else _PlainLines()):
         yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
 
 
 def _is_progress(event: Mapping[str, Any]) -> bool:

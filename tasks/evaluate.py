@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tasks.metrics import Scored
     from tasks.tuning.record import Study
 
-VERSION = 4
+VERSION = 5
 
 
 def run_key(request: EvaluateRequest) -> str:

@@ -1,13 +1,11 @@
 """Where a stage runs: one module a kind of runner (`schemas/runners.py`), each with a function `run`."""
 
-import contextlib
 import importlib
-import logging
-from collections.abc import Iterator
 
 from prefect.logging.handlers import APILogHandler
 
 from flows import artifacts
+from flows.logs import heard_by
 from schemas.runners import Docker, Inline, StageName, WorkPool
 from schemas.stages import Request
 
@@ -19,18 +17,5 @@ def run(stage: StageName, request: Request, runner: Inline | Docker | WorkPool, 
     for what went wrong around it; StoppedError when the run was cancelled.
     """
     module = importlib.import_module(f"flows.runners.{runner.kind}")
-    with _logged_to_prefect(), artifacts.progress(model):
+    with heard_by(APILogHandler()), artifacts.progress(model):
         module.run(stage, request, runner, model=model)
-
-
-@contextlib.contextmanager
-def _logged_to_prefect() -> Iterator[None]:
-    logger, handler = logging.getLogger("evermodel"), APILogHandler()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)

@@ -180,10 +180,8 @@ def _quantiles(test: Scored) -> Table:
 def _beside(test: Scored, champion: Scored) -> Table:
     errors, others = np.abs(test.truth - test.predicted), np.abs(champion.truth - champion.predicted)
     figures = {
-        "mean absolute error": tuple(np.average(each, axis=0, weights=test.weight) for each in (errors, others)),
-        "root mean squared error": tuple(
-            np.sqrt(np.average(each**2, axis=0, weights=test.weight)) for each in (errors, others)
-        ),
+        "MAE": tuple(np.average(each, axis=0, weights=test.weight) for each in (errors, others)),
+        "RMSE": tuple(np.sqrt(np.average(each**2, axis=0, weights=test.weight)) for each in (errors, others)),
         "largest error": (errors.max(axis=0), others.max(axis=0)),
     }
     return beside.table("output", test.names, figures, shown=np.arange(len(test.names)))

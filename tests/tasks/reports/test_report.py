@@ -170,7 +170,7 @@ def first_figure(problem, test, champion):
     if problem == "multilabel":
         return "label", "F1", [sk.f1_score(each.truth[:, 0], each.decided[:, 0]) for each in both]
     errors = [np.abs(each.truth[:, 0] - each.predicted[:, 0]).mean() for each in both]
-    return "output", "mean absolute error", errors
+    return "output", "MAE", errors
 
 
 def test_page_without_champion_and_with_weights_says_so(content_of, tmp_path):

@@ -1,0 +1,20 @@
+"""Who hears the log of Evermodel's stages."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def heard_by(handler: logging.Handler) -> Iterator[None]:
+    """Let a handler hear the log of Evermodel's stages while the body runs, and close it in the end."""
+    logger = logging.getLogger("evermodel")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()
