@@ -69,6 +69,8 @@ bench: setup ## measure speed and memory, and write docs/benchmarks.md
 	.venv/bin/python -m benchmarks.startup --write
 	.venv/bin/python -m benchmarks.run --write
 	.venv/bin/python -m benchmarks.data --write
+	.venv/bin/python -m benchmarks.layout --write
+	.venv/bin/python -m benchmarks.whole --write
 	.venv/bin/python -m benchmarks.training --write
 
 bench-gpu: setup ## measure training on this machine's GPU, against the GPU's own peak
