@@ -153,7 +153,7 @@ def test_the_command_line_is_an_answer_too(asking: Callable[..., RunResult], tmp
 def test_a_deployments_run_is_suspended_and_goes_on_in_a_new_process_when_it_is_resumed(
     evaluated: tuple[Path, Spec], prefect_server: str, tmp_path: Path
 ) -> None:
-    """`force` does not start the resumed run anew: what it had made stands."""
+    """What it had made stands."""
     shutil.copytree(evaluated[0], tmp_path / "ws")
     promotion = evaluated[1].promotion.model_copy(update={"promote": "approve"})
     spec = evaluated[1].model_copy(update={"promotion": promotion})
@@ -165,7 +165,7 @@ def test_a_deployments_run_is_suspended_and_goes_on_in_a_new_process_when_it_is_
             command, env={**os.environ, **settings}, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            made = run_deployment(f"retrain/{NAME}", parameters={"force": True}, timeout=0)
+            made = run_deployment(f"retrain/{NAME}", timeout=0)
             waiting = paused(client, "Suspended")
             assert waiting.id == made.id
             published = {path: path.stat().st_mtime for path in (tmp_path / "ws").glob("*/*/result.json")}
