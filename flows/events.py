@@ -10,7 +10,7 @@ from prefect.events import Event
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL
 
-from schemas.run import RunResult
+from schemas.run import ModelVersion
 from schemas.spec import Spec
 
 log = logging.getLogger("evermodel.flow")
@@ -58,9 +58,6 @@ def _related() -> list[dict[str, str]]:
     return [{"prefect.resource.id": f"prefect.flow-run.{run.flow_run.id}", "prefect.resource.role": "flow-run"}]
 
 
-def tell(result: RunResult) -> None:
-    """Tell what became of the version that a run made, if it made one."""
-    made = result.model
-    if result.status == "skipped" or result.stages["register"].cached:
-        return
+def tell(made: ModelVersion) -> None:
+    """Tell what became of the version that a run made."""
     emit(PROMOTED if made.promoted else REFUSED, model(made.name), {"version": made.version, "reason": made.reason})

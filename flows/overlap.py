@@ -23,16 +23,16 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @contextlib.contextmanager
-def turn(spec: Spec, *, workspace: str, work: object) -> Iterator[str | None]:
+def turn(spec: Spec, *, workspace: str, work: object, must_run: bool = False) -> Iterator[str | None]:
     """Hold the model's lock around the body, once it is free, or yield why this run has nothing to do.
 
-    `work` is what the run was asked for: of several that wait for the same, one is enough. Raises StoppedError when the
-    run is cancelled while it waits.
+    `work` is what the run was asked for: of several that wait for the same, one is enough. A run that must run, as it
+    carries a person's answer, waits whatever the spec says. Raises StoppedError when it is cancelled while it waits.
     """
     running = _Lock(spec, workspace, "running")
     waiting = _Lock(spec, workspace, f"waiting-{digest(work)[:8]}")
     try:
-        yield None if running.acquire() else _waited(spec, running, waiting)
+        yield None if running.acquire() else _waited(spec, running, None if must_run else waiting)
     finally:
         running.release()
 
@@ -76,18 +76,17 @@ class _Lock:
         self._file.release()
 
 
-def _waited(spec: Spec, running: _Lock, waiting: _Lock) -> str | None:
-    """Wait for the lock of running as the spec wants it; return why not to run at all."""
+def _waited(spec: Spec, running: _Lock, waiting: _Lock | None) -> str | None:
+    """Wait for the lock of running as the spec wants, or in any case without one of waiting; return why not to run."""
     stopped = threading.Event()
-    with watched("turn", timeout_s=None, stop=stopped.set):
-        if spec.retraining.overlap == "skip":
+    with watched("turn", timeout_s=None, stop=stopped.set), contextlib.ExitStack() as held:
+        if waiting and spec.retraining.overlap == "skip":
             return None if running.claim(stopped) else f"skipped: another run of {spec.name} is going on"
-        try:
+        if waiting:
+            held.callback(waiting.release)
             if not waiting.claim(stopped):
                 return f"skipped: a run of {spec.name} that waits for another one's end will do the same"
-            log.info("%s: another run is going on; this one waits for its end", spec.name)
-            while not running.acquire() and not stopped.wait(_SECONDS_BETWEEN_LOOKS):
-                pass
-        finally:
-            waiting.release()
+        log.info("%s: another run is going on; this one waits for its end", spec.name)
+        while not running.acquire() and not stopped.wait(_SECONDS_BETWEEN_LOOKS):
+            pass
     return None

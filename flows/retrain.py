@@ -101,10 +101,11 @@ def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False,
     """
     secret_files.load()
     work = [spec.model_dump(mode="json"), force, verify]
-    with overlap.turn(spec, workspace=workspace, work=work) as not_now:
+    resumed = approval.was_asked()
+    with overlap.turn(spec, workspace=workspace, work=work, must_run=resumed) as not_now:
         if not_now:
-            return outcomes.ended(RunResult.skipped(spec.name, not_now))
-        return outcomes.ended(_retrained(spec, workspace, force=force, verify=verify))
+            return outcomes.ended(RunResult.skipped(spec.name, not_now), resumed=resumed)
+        return outcomes.ended(_retrained(spec, workspace, force=force, verify=verify), resumed=resumed)
 
 
 def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunResult:
