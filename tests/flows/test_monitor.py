@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from flows import retrain
 from flows.cli import app
-from flows.monitor import DRIFTED, monitor
+from flows.events import DRIFTED
+from flows.monitor import monitor
 from schemas.data import Source
 from schemas.errors import DataError
 from schemas.monitoring import MonitorResult
