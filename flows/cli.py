@@ -333,6 +333,10 @@ def monitor(
     delimiter: Annotated[str, typer.Option(help="What stands between two CSV fields.")] = ",",
     encoding: Annotated[str, typer.Option(help="Encoding of CSV and JSON files.")] = "utf-8",
     workspace: Workspace = DEFAULT_WORKSPACE,
+    cron: Annotated[
+        list[str] | None, typer.Option(help="Do not look now: make a deployment that does so then. Wants --spec.")
+    ] = None,
+    work_pool: Annotated[str, typer.Option(help="The Prefect work pool of that deployment.")] = "evermodel",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
     allowed: Allowed = None,
 ) -> None:
@@ -346,6 +350,18 @@ def monitor(
     drift, metrics = (parsed.drift, parsed.evaluation.wanted) if parsed else (Drift(), ())
     rows = Source(path=source, delimiter=delimiter, encoding=encoding)
     _quiet_prefect()
+    if cron:
+        if parsed is None or parsed.name != name:
+            raise SpecError(f"--cron wants --spec, the spec of {name}")
+        from flows import deploy as deployments
+        from flows import schedules
+
+        deployments.need_server()
+        own = schedules.asked_for(cron=cron, interval_s=None, rrule=None, timezone="UTC")
+        timed = [*schedules.made(own, spec)] if spec else []
+        made = deployments.deploy_monitor(parsed, rows, workspace=workspace, pool=work_pool, schedules=timed)
+        typer.echo(f"{made.name:<40} on work pool {made.pool}")
+        return
     from flows import display
     from flows.monitor import monitor as flow
 
@@ -361,17 +377,28 @@ def monitor(
 def models(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A model; without it, all are listed.")] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: versions by model.")] = False,
 ) -> None:
-    """List registered models, or the versions of one."""
+    """List registered models, or the versions of one: age, period of their data, quality, drift, who decided."""
+    import json
+
     from flows import display
+    from tasks import freshness
     from tasks.registry import Registry
 
     registry = Registry(workspace=workspace)
-    if name is None:
-        display.models({each: registry.versions(each) for each in registry.names()})
-    else:
+    if name is not None:
         registry.find(name, "1")
-        display.versions(registry.versions(name))
+    found = {each: registry.versions(each) for each in ([name] if name else registry.names())}
+    if as_json:
+        told = {
+            each: [freshness.of(one).model_dump(mode="json") for one in versions] for each, versions in found.items()
+        }
+        typer.echo(json.dumps(told, indent=2))
+    elif name is None:
+        display.models(found)
+    else:
+        display.versions([freshness.of(each) for each in found[name]])
 
 
 @app.command()

@@ -20,12 +20,14 @@ from prefect.utilities.callables import parameter_schema
 from flows import images
 from flows.automations import Wanted, renew
 from flows.events import UPDATED
+from flows.monitor import monitor
 from flows.retrain import GPU, retrain
 from flows.runners.docker import device_requests
 from flows.runners.mounts import local_source
 from flows.runners.work_pool import deployment
 from flows.stage import stage as stage_flow
 from flows.watch import watch
+from schemas.data import Source
 from schemas.errors import ResourceError, SpecError
 from schemas.runners import Gpu, StageName, WorkPool
 from schemas.spec import Spec
@@ -85,6 +87,28 @@ def deploy(
         else:
             _remove(client, f"watch/{spec.name}")
         yield Deployed(f"retrain/{spec.name}", where, made)
+
+
+def deploy_monitor(
+    spec: Spec, source: Source, *, workspace: str, pool: str, schedules: Sequence[DeploymentScheduleCreate]
+) -> Deployed:
+    """Make or renew the deployment that monitors new rows for the spec's model, on a pool that is made if need be."""
+    workspace = workspace if "://" in workspace else str(Path(workspace).absolute())
+    path = source.path if "://" in source.path else str(Path(source.path).absolute())
+    source = source.model_copy(update={"path": path})
+    with get_client(sync_client=True) as client:
+        home = _home(client, pool)
+        reading = spec.model_copy(update={"data": spec.data.model_copy(update={"path": path})})  # mounted by its path
+        variables = job_variables(None, WorkPool(pool=pool), reading, workspace=workspace, kind=home.type)
+        parameters = {
+            "name": spec.name,
+            "source": source.model_dump(mode="json"),
+            "workspace": workspace,
+            "drift": spec.drift.model_dump(mode="json"),
+            "metrics": [metric.model_dump(mode="json") for metric in spec.evaluation.wanted],
+        }
+        made = _deploy(client, monitor, spec.name, home, variables, parameters=parameters, schedules=schedules)
+    return Deployed(f"monitor/{spec.name}", home.name, made)
 
 
 def need_server() -> None:

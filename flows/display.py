@@ -18,9 +18,11 @@ from schemas.run import RunResult
 
 if TYPE_CHECKING:
     from schemas.monitoring import MonitorResult
+    from tasks.freshness import Freshness
     from tasks.registry import Version
 
 _SECONDS_BETWEEN_LINES = 1.0
+_WIDTH = 160
 
 
 @contextlib.contextmanager
@@ -142,13 +144,30 @@ def models(found: Mapping[str, Sequence["Version"]]) -> None:
     Console().print(table)
 
 
-def versions(found: Sequence["Version"]) -> None:
-    """Print the versions of a model, the newest first."""
-    table = Table("version", "alias", "made", "why")
+def versions(found: Sequence["Freshness"]) -> None:
+    """Print the versions of a model, the newest first: how old they are, how good, what came since, who decided."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
+    table = Table("version", "alias", "age", "data", "quality on test", "drift", "decided")
+    table.columns[1].no_wrap = True
     for each in found:
-        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.created_ms / 1000))
-        table.add_row(each.version, ", ".join(each.aliases), made, _plain(each.tags.get("evermodel.reason", "")))
-    Console().print(table)
+        origin, observed = each.origin, each.observed
+        data = " to ".join(moment[:10] for moment in origin.period) if origin and origin.period else ""
+        quality = f"{origin.metric} {_number(origin.quality)}" if origin else ""
+        drift = observed.reason if observed else origin.drift if origin else None
+        why = each.decisions[-1].sentence if each.decisions else ""
+        cells = (each.version, ", ".join(each.aliases), _age(each.age_days), data, quality, drift or "", why)
+        table.add_row(*map(_plain, cells))
+    console.print(table)
+
+
+def _age(days: float) -> str:
+    """Return an age in the largest unit that leaves a whole number."""
+    for name, size in (("d", 1.0), ("h", 1 / 24), ("min", 1 / 1440)):
+        if days >= size:
+            return f"{int(days / size)} {name}"
+    return "now"
 
 
 def _plain(text: str) -> str:

@@ -3,9 +3,8 @@
 import logging
 
 from prefect import flow
-from prefect.events import emit_event
 
-from flows import artifacts
+from flows import artifacts, events
 from schemas.data import Source
 from schemas.drift import Drift
 from schemas.monitoring import MonitorRequest, MonitorResult
@@ -18,9 +17,6 @@ from tasks.tags import CHAMPION
 from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.flow")
-
-DRIFTED = "evermodel.drift.detected"
-"""The event of rows that have drifted; its resource is evermodel.model.NAME."""
 
 
 @flow(name="monitor", flow_run_name="{name}")
@@ -56,9 +52,6 @@ def monitor(
     observations.record(registry, version, result)
     artifacts.monitored(result)
     if result.drift is not None and result.drift.drifted:
-        emit_event(
-            event=DRIFTED,
-            resource={"prefect.resource.id": f"evermodel.model.{name}"},
-            payload={"version": version.version, "rows": result.rows.accepted, **result.drift.model_dump(mode="json")},
-        )
+        told = {"version": version.version, "rows": result.rows.accepted, **result.drift.model_dump(mode="json")}
+        events.emit(events.DRIFTED, events.model(name), told)
     return result

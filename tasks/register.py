@@ -13,7 +13,7 @@ from schemas.contract import Contract
 from schemas.errors import ResourceError
 from schemas.promotion import Check
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, RegisterRequest, RegisterResult, TrainResult
-from tasks import bundle, decisions, evaluate, stage, tags
+from tasks import bundle, decisions, evaluate, freshness, stage, tags
 from tasks.registry import Registry, Version
 from tasks.scratch import remove
 from tasks.workspaces import MANIFEST, place
@@ -169,6 +169,7 @@ def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Versio
         tags.BUNDLE: bundle.digest(trained / "bundle"),
         tags.QUESTION: evaluate.question(asked),
         tags.COMPARED_WITH: request.champion_version or "",
+        tags.ORIGIN: freshness.origin_of(trained / "bundle", evaluation).model_dump_json(),
     }
     if request.tuned:
         known[tags.TUNED] = request.tuned.model_dump_json()

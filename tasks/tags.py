@@ -27,3 +27,6 @@ LEASE = "evermodel.lease."
 
 OBSERVED = "evermodel.observed"
 """JSON of `tasks.observations.Observation`: what monitoring saw last of the version."""
+
+ORIGIN = "evermodel.origin"
+"""JSON of `tasks.freshness.Origin`: what is known of a version when it is made."""

@@ -19,7 +19,6 @@ from schemas.names import is_reference
 from schemas.networks import Custom
 from schemas.stages import EncodeResult, IngestResult, Input, TrainRequest, TrainResult, TuneRequest
 from tasks import bundle, features, plugins, stage, targets
-from tasks.drift import references
 from tasks.encoders.table import TableEncoder
 
 if TYPE_CHECKING:
@@ -73,6 +72,7 @@ def run(request: TrainRequest) -> TrainResult:
 
 def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     bundle.load_tensorflow()
+    from tasks.drift import references
     from tasks.training import checkpoints, devices
 
     names = devices.find(request.training.device)

@@ -1,4 +1,4 @@
-"""Monitoring of new rows beside a champion, on a real Prefect server and a real registry."""
+"""R42: monitoring of new rows beside a champion, on a real Prefect server and a real registry."""
 
 import json
 import subprocess
@@ -12,9 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.flows import load_flow_from_entrypoint
+from typer.testing import CliRunner
 
 from flows import retrain
-from flows.monitor import DRIFTED, monitor
+from flows.cli import app
+from flows.events import DRIFTED
+from flows.monitor import monitor
 from schemas.data import Source
 from schemas.errors import DataError
 from schemas.monitoring import MonitorResult
@@ -139,13 +143,44 @@ def test_the_next_run_compares_with_the_champion(trained):
     assert "drift in 1 of" in shown
 
 
+def test_models_tells_age_quality_drift_and_who_decided(trained, watch, batch):
+    """The first version was watched, the last one is told by its own run."""
+    folder, _ = trained
+    watch(batch, "same.csv")
+    done = CliRunner().invoke(app, ["models", NAME, "--json", "--workspace", str(folder / "ws")])
+    first = json.loads(done.stdout)[NAME][-1]
+    assert (first["version"], first["age_days"] < 1) == ("1", True)
+    assert first["origin"]["metric"] == "roc_auc"
+    assert first["origin"]["quality"] > 0.9
+    assert first["origin"]["rows"] == 569
+    assert first["origin"]["period"] is None
+    assert first["observed"]["rows"] > 0
+    assert first["decisions"][0]["who"] == "evermodel"
+    shown = CliRunner().invoke(app, ["models", NAME, "--workspace", str(folder / "ws")]).stdout
+    assert "roc_auc 0.9" in shown
+    assert "│ now" in shown or " min " in shown
+
+
 @pytest.mark.slow
-def test_the_command_says_what_it_saw(
+def test_the_command_says_what_it_saw_and_makes_a_deployment_that_looks_again(
     trained: tuple[Path, pd.DataFrame], batch, evermodel: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     folder, _ = trained
+    spec = folder / "watched.yaml"
+    lines = (folder / "breast-cancer.yaml").read_text().replace("name: breast-cancer", f"name: {NAME}")
+    spec.write_text(f"{lines}\ndrift: {{tolerated: 0.5}}\n")
     batch.iloc[:100].to_csv(folder / "command.csv", index=False)
-    asked = ("monitor", NAME, str(folder / "command.csv"), "--workspace", str(folder / "ws"))
-    result = json.loads(evermodel(*asked, "--json", "--spec", str(folder / "breast-cancer.yaml")).stdout)
-    assert result["rows"]["accepted"] == 100
-    assert not result["drift"]["targets"]
+    asked = ("monitor", NAME, str(folder / "command.csv"), "--workspace", str(folder / "ws"), "--spec", str(spec))
+    result = MonitorResult.model_validate_json(evermodel(*asked, "--json").stdout)
+    assert (result.rows.accepted, result.labelled) == (100, 0)
+
+    assert f"monitor/{NAME}" in evermodel(*asked, "--cron", "0 * * * *").stdout
+    with get_client(sync_client=True) as client:
+        made = client.read_deployment_by_name(f"monitor/{NAME}")
+    assert [each.schedule.cron for each in made.schedules] == ["0 * * * *"]
+    again = load_flow_from_entrypoint(made.entrypoint)(**made.parameters)
+    assert again.run_key == result.run_key
+
+    refused = evermodel(*asked[:-2], "--cron", "0 * * * *", check=False)
+    assert refused.returncode == 2
+    assert f"--cron wants --spec, the spec of {NAME}" in refused.stderr
