@@ -74,6 +74,9 @@ class Gpus(Document):
     """How many."""
 
 
+Device = Literal["auto", "cpu", "gpu"] | Gpus
+
+
 class Training(Document):
     """How the network learns."""
 
@@ -98,7 +101,7 @@ class Training(Document):
     """Multi-output regression: how much each target's loss counts, by its column; 1 for those not named."""
     seed: int = Field(default=0, ge=0)
     """Seed of the first weights, of the order of rows and of dropout."""
-    device: Literal["auto", "cpu", "gpu"] | Gpus = "auto"
+    device: Device = "auto"
     """Where it learns: auto is a GPU if there is one, else the CPU. gpu, or {gpus: 2} for two, insists on it: the run
     fails without."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
