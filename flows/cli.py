@@ -152,6 +152,9 @@ def run(
     runner: Runner = None,
     force: Annotated[bool, typer.Option("--force", help="Run every stage anew.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Read the data even if its files look unchanged.")] = False,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Take only rows before this date or time, as data.until does.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
     allowed: Allowed = None,
 ) -> None:
@@ -159,7 +162,8 @@ def run(
     _allow(allowed)
     from schemas.spec_file import read_spec
 
-    parsed = read_spec(spec, overrides=_with_runner(overrides, runner))
+    backfill = [f"data.until={as_of}"] if as_of else []
+    parsed = read_spec(spec, overrides=_with_runner([*(overrides or ()), *backfill], runner))
     _quiet_prefect()
     from flows import display, retrain
 

@@ -15,11 +15,11 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
 from prefect.settings import PREFECT_API_URL
-from prefect.utilities.callables import parameter_schema
 
 from flows import images
 from flows.automations import Wanted, renew
 from flows.events import UPDATED
+from flows.form import form
 from flows.monitor import monitor
 from flows.retrain import GPU, retrain
 from flows.runners.docker import device_requests
@@ -76,7 +76,7 @@ def deploy(
         variables = (
             job_variables(None, WorkPool(pool=home.name), spec, workspace=workspace, kind=home.type) if home else {}
         )
-        parameters = {"spec": spec.model_dump(mode="json"), "workspace": workspace}
+        parameters = {"spec": spec.model_dump(mode="json", exclude_unset=True), "workspace": workspace}
         made = _deploy(client, retrain, spec.name, home, variables, parameters=parameters, schedules=schedules)
         renew(client, spec, made, automations.with_event(UPDATED) if watch_every_s else automations)
         where = home.name if home else None
@@ -163,7 +163,7 @@ def _deploy(
         work_queue_name=queue,
         job_variables=variables,
         parameters=parameters or {},
-        parameter_openapi_schema=_borne(parameter_schema(flow.fn).model_dump_for_openapi()),
+        parameter_openapi_schema=_borne(form(flow.fn, parameters or {})),
         schedules=list(schedules),
         paused=False,  # as a process that served it and ended has left it
         pull_steps=[{"flows.home.enter": {}}],

@@ -84,14 +84,18 @@ def _network(spec: Spec) -> str:
 
 def _data(spec: Spec, request: IngestRequest) -> Iterator[str]:
     files = list_files(request.source)
-    reader = RowReader(files, request.source, request.contract, with_target=True)
+    period = ingest.bounds_of(request)
+    reader = RowReader(files, request.source, request.contract, with_target=True, period=period)
     batches = list(itertools.islice(reader, _BATCHES))
     accepted = sum(batch.accepted.num_rows for batch in batches)
     rejected = sum(batch.rejected.num_rows for batch in batches)
-    if not accepted + rejected:
+    outside = sum(batch.outside for batch in batches)
+    if not accepted + rejected + outside:
         raise DataError(f"{spec.data.path} holds 0 rows")
     yield f"data      {len(files)} file{'s' * (len(files) > 1)}, {spec.data.path}"
     yield f"rows      of the first {accepted + rejected:,} rows {rejected:,} would be rejected"
+    if outside:
+        yield f"          {outside:,} more of them are outside the period ({period})"
     if rejected:
         yield f"          {reader.rejections.summary()}"
     if rejected > spec.data.maximum_rejected * (accepted + rejected):

@@ -5,6 +5,7 @@ from typing import Any
 
 from schemas.contract import Contract
 from schemas.data import Source
+from schemas.period import Period
 from schemas.spec import Spec
 from schemas.stages import (
     EncodeResult,
@@ -35,6 +36,7 @@ def ingest_request(spec: Spec, *, workspace: str, verify: bool = False) -> Inges
         source=Source(**{name: getattr(spec.data, name) for name in Source.model_fields}),
         contract=Contract.of(spec),
         split=spec.split,
+        period=Period.of(spec),
         extra=spec.data.extra,
         minimum_rows=spec.data.minimum_rows,
         maximum_rejected=spec.data.maximum_rejected,

@@ -13,6 +13,7 @@ from prefect.states import Cancelled
 
 from flows import approval, artifacts, outcomes, overlap, runners
 from flows.requests import evaluate_request, ingest_request, register_request, train_request, tune_request
+from schemas.changes import NO_CHANGES, Changes
 from schemas.errors import ResourceError, StoppedError
 from schemas.run import ModelVersion, RunResult, RunRows, StageRun
 from schemas.runners import STAGES, Docker, Inline, StageName, WorkPool
@@ -92,14 +93,27 @@ def _cancelled(flow: Any, flow_run: Any, state: Any) -> None:  # noqa: ARG001 - 
 
 
 @flow(name="retrain", flow_run_name="{spec.name}", on_crashed=[_cancelled])
-def retrain(spec: Spec, workspace: str = DEFAULT_WORKSPACE, force: bool = False, verify: bool = False) -> RunResult:
+def retrain(
+    spec: Spec,
+    workspace: str = DEFAULT_WORKSPACE,
+    force: bool = False,
+    verify: bool = False,
+    changes: Changes = NO_CHANGES,
+) -> RunResult:
     """Retrain a model: what a stage has published already for the same spec and data is used again.
 
-    Raises the stage's own EvermodelError when one fails. With `force` every stage runs anew; with `verify` the data is
-    read even if size and times of its files say that it is the same. While another run of the model goes on, this one
-    does what `spec.retraining.overlap` says.
+    Raises the stage's own EvermodelError when one fails. While another run of the model goes on, this one does what
+    `spec.retraining.overlap` says.
+
+    Args:
+        spec: The whole spec, as it was deployed.
+        workspace: Where stages publish: a directory, or a URL such as s3://bucket/folder.
+        force: Run every stage anew, whatever stands already.
+        verify: Read the data even if size and times of its files say that it is the same.
+        changes: What this run does otherwise. What is left empty is as the spec says.
     """
     secret_files.load()
+    spec = changes.applied_to(spec)
     work = [spec.model_dump(mode="json"), force, verify]
     resumed = approval.was_asked()
     with overlap.turn(spec, workspace=workspace, work=work, must_run=resumed) as not_now:

@@ -1,6 +1,6 @@
 """The contract: what a row must look like. It is published with the rows and travels in the bundle."""
 
-from schemas.columns import Column
+from schemas.columns import Column, DatetimeColumn
 from schemas.data import REGRESSION, Problem, Target
 from schemas.document import Document
 from schemas.spec import Spec
@@ -56,6 +56,11 @@ class Contract(Document):
     def labels_in_lists(self) -> bool:
         """Whether the target is one column with a list of labels a row."""
         return self.problem == "multilabel" and not self.target.columns
+
+    def time_format(self, name: str) -> str | None:
+        """Return in what format a column of times is written, where the spec says it; otherwise it is ISO 8601."""
+        column = self.columns.get(name)
+        return column.format if isinstance(column, DatetimeColumn) else None
 
     @property
     def target_is_number(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, model_validator
 
 from schemas.document import Document
+from schemas.period import Moment
 
 Problem = Literal["regression", "multioutput_regression", "binary", "multilabel", "multiclass"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -81,6 +82,13 @@ class Data(Source):
     """Fewer accepted rows than this are refused."""
     maximum_rejected: Fraction = 0.01
     """The largest share of rejected rows that is borne; above it the run is refused."""
+    time: str | None = None
+    """The rows' date or time, for since, until and retraining.window; by default the column of a split by time."""
+    since: Moment | None = None
+    """Rows from this date or time on are taken (inclusive); without a zone, UTC is meant."""
+    until: Moment | None = None
+    """Rows before this date or time are taken (exclusive): 2025-01-01 for all of 2024. For a backfill it is the day as
+    of which the model would have been trained."""
     model: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
     """A pandera DataFrameModel of your own, as module:name, checked on each batch beside the checks of this spec.
     The operator allows its module by EVERMODEL_ALLOW_MODULES."""

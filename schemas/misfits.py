@@ -26,6 +26,7 @@ def refuse(spec: "Spec") -> None:
     refuse_names(spec)
     _refuse_wrong_evaluation(spec)
     _refuse_wrong_promotion(spec)
+    _refuse_wrong_period(spec)
 
 
 def _refuse_target_as_feature(spec: "Spec") -> None:
@@ -181,3 +182,16 @@ def _refuse_wrong_promotion(spec: "Spec") -> None:
                 f"promotion.guards: {name} is not computed of every run: name it in evaluation.metrics too",
                 *("promotion", "guards", name),
             )
+
+
+def _refuse_wrong_period(spec: "Spec") -> None:
+    data, window = spec.data, spec.retraining.window
+    asked = {"data.since": data.since, "data.until": data.until, "retraining.window": window}
+    for key, value in asked.items():
+        if value is not None and spec.time is None:
+            raise MisfitError(f"{key} wants the column with the rows' time: name it as data.time", *key.split("."))
+    if data.since and data.until and data.since >= data.until:
+        since, until = (f"{each:%Y-%m-%d %H:%M}" for each in (data.since, data.until))
+        raise MisfitError(f"data.since {since} must be before data.until {until}", "data", "since")
+    if data.time is not None and data.time in (*spec.target.names, data.weight):
+        raise MisfitError(f"data.time {data.time!r} is the target or the weight, not a time", "data", "time")

@@ -3,11 +3,15 @@
 from typing import Literal
 
 from schemas.document import Document
+from schemas.period import Window
 
 
 class Retraining(Document):
     """How a run of the model behaves among its other runs."""
 
+    window: Window | None = None
+    """How many of the newest rows are taken: {days: 90} or {rows: 100000}, back from data.until or, without it, from
+    the newest row; the clock has no part in it. By default all."""
     overlap: Literal["wait", "skip"] = "wait"
     """What a run does when another one of the same model is going on: wait until that has ended, or skip and end at
     once. Rows that land after a run has read its data are seen by one that waits, and are missed by one that skips."""

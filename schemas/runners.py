@@ -76,10 +76,15 @@ def _inline(value: Any) -> Any:
 Runner = Annotated[Annotated[Inline | Docker | WorkPool, Discriminator("kind")], BeforeValidator(_inline)]
 
 
+def _or_its_kind(schema: dict[str, Any]) -> None:
+    or_text(schema)
+    schema["anyOf"][0]["enum"] = ["inline", "docker"]
+
+
 class Runners(Document):
     """Where the stages run. A text alone, or a runner's own keys, hold for all of them."""
 
-    model_config = ConfigDict(json_schema_extra=or_text)
+    model_config = ConfigDict(json_schema_extra=_or_its_kind)
 
     default: Runner = Field(default_factory=Inline)
     """Where every stage runs that `stages` does not name."""

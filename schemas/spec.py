@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from schemas import misfits, names, tuning
 from schemas.columns import Column
-from schemas.data import Data, HashSplit, Name, Problem, Split, Target
+from schemas.data import Data, HashSplit, Name, Problem, Split, Target, TimeSplit
 from schemas.document import Document
 from schemas.drift import Drift
 from schemas.evaluation import Evaluation
@@ -59,6 +59,11 @@ class Spec(Document):
         if stage not in ("tune", "train") or isinstance(runner, Inline) or runner.gpu or device in ("auto", "cpu"):
             return runner
         return runner.model_copy(update={"gpu": device.gpus if isinstance(device, Gpus) else 1})
+
+    @property
+    def time(self) -> str | None:
+        """The column with the rows' time, if one is known."""
+        return self.data.time or (self.split.column if isinstance(self.split, TimeSplit) else None)
 
     def settled(self, settings: Settings) -> Self:
         """Return the spec with tuned settings in it."""

@@ -56,6 +56,22 @@ def resolve_path(location: str, *, folder: Path) -> str:
         raise SpecError(f"data.path {location!r} names a home directory that does not exist") from error
 
 
+def beside(known: str, location: str) -> str:
+    """Return a data path or URL as an absolute one, counted from the folder of another that is absolute."""
+    expanded = expand_environment(location)
+    if "://" in expanded or Path(expanded).is_absolute():
+        return location
+    return f"{known.rpartition('/')[0]}/{location}"
+
+
+def with_values(spec: Spec, values: Mapping[str, Any]) -> Spec:
+    """Return the spec with values at dotted keys, such as `training.epochs`; raises SpecError for what does not fit."""
+    tree = spec.model_dump(mode="json")
+    for key, value in values.items():
+        tree = _assigned(tree, key.split("."), value, "changes")
+    return _validated(tree, {(): "changes"}, Path(spec.data.path))
+
+
 def _override(tree: dict[str, Any], assignment: str) -> tuple[dict[str, Any], dict[Location, str]]:
     """Return the tree with one `a.b=value` applied, the value read as YAML, and the places that it sets."""
     dotted, equals, text = assignment.partition("=")

@@ -10,6 +10,7 @@ from schemas.document import Document, digest
 from schemas.drift import Drift, DriftSummary
 from schemas.evaluation import Evaluation
 from schemas.networks import Mlp, Network
+from schemas.period import Period
 from schemas.promotion import OUTSIDE_VERDICT, Check, Promotion
 from schemas.runners import StageName
 from schemas.training import Training
@@ -79,6 +80,8 @@ class Rows(Document):
     """Rows that keep the contract."""
     rejected: int
     """Rows in rejected.parquet, each with its reasons."""
+    outside: int = 0
+    """Rows of the source beside these, whose time is outside the period."""
     train: int = 0
     """Accepted rows in the training split."""
     validation: int = 0
@@ -98,6 +101,8 @@ class IngestRequest(Request):
     """What a row must look like."""
     split: Split
     """How rows are shared out."""
+    period: Period | None = None
+    """Which rows are taken, by their time; by default all."""
     extra: Literal["ignore", "forbid"] = "ignore"
     """What happens to columns that the contract does not name."""
     minimum_rows: int = Field(default=10, ge=3)
@@ -106,6 +111,11 @@ class IngestRequest(Request):
     """A larger share of rejected rows is refused."""
     verify: bool = False
     """Whether files are read for their digest even if size and times say that they are the same as before."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the output depends on; all rows need no word."""
+        identity = super().identity()
+        return identity if self.period else {name: identity[name] for name in identity if name != "period"}
 
 
 class IngestResult(Result):

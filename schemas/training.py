@@ -78,6 +78,8 @@ class Gpus(Document):
 _LOOKS_AT_WHOLE_VARIABLES = {"Adafactor", "Lamb", "Muon"}
 """Optimisers whose update of a weight depends on the shape or the norm of its variable."""
 
+Device = Literal["auto", "cpu", "gpu"] | Gpus
+
 
 class Training(Document):
     """How the network learns."""
@@ -106,7 +108,7 @@ class Training(Document):
     members: int = Field(default=1, ge=1, le=100)
     """How many networks are trained at once, from seed on each with a seed of its own; more than one make an ensemble,
     whose output is the mean of theirs."""
-    device: Literal["auto", "cpu", "gpu"] | Gpus = "auto"
+    device: Device = "auto"
     """Where it learns: auto is a GPU if there is one, else the CPU. gpu, or {gpus: 2} for two, insists on it: the run
     fails without."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"

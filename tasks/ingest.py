@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.columns import DatetimeColumn
 from schemas.contract import ROW, WEIGHT, Contract
 from schemas.data import REGRESSION, ColumnSplit, HashSplit, TimeSplit
 from schemas.errors import DataError
@@ -20,13 +19,14 @@ from schemas.profile import Profile
 from schemas.stages import IngestRequest, IngestResult, Rows
 from tasks import plugins, stage, targets
 from tasks.coercion import to_times
+from tasks.periods import Bounds, bounds, nothing_inside
 from tasks.profiles import Profiler
 from tasks.repeated_keys import FirstPass, RepeatedKeys, SecondPass
 from tasks.rows import REJECTED, RowReader, typed_schema
 from tasks.sources.files import fingerprint, list_files
 from tasks.sources.readers import open_file
 from tasks.splits import NOWHERE, SPLITS, Codes, RareLabels, Splitter, labels_of
-from tasks.tables import TableWriter, read_batches
+from tasks.tables import TableWriter, read_batches, single_array
 from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.ingest")
@@ -68,16 +68,20 @@ def run(request: IngestRequest) -> IngestResult:
 
 
 def _make(request: IngestRequest, out: Path, content: str) -> Mapping[str, Any]:
-    read = _read(request, out)
+    period = bounds_of(request)
+    read = _read(request, out, period)
     if _content(request) != content:
         raise DataError(f"{request.source.path} changed while it was read; run again when its writer is done")
+    if period and read.rows.outside and not read.rows.read:
+        raise nothing_inside(request.source.path, period, _times(request, period.column))
     _refuse_bad_data(request, read.reader, read.rows)
     rows = _with_rare_labels(request, read.labels, out, read.rows)
     profile = read.profiler.profile()
     (out / "profile.json").write_text(profile.to_json())
     (out / "reference.json").write_text(read.profiler.reference().model_dump_json() + "\n")
     (out / "contract.json").write_text(request.contract.to_json())
-    return {"rows": rows, "warnings": _warnings(request.contract, read.reader, profile, rows)}
+    left_out = [f"{rows.outside:,} rows are outside the period ({period}) and were left out"] if rows.outside else []
+    return {"rows": rows, "warnings": [*left_out, *_warnings(request.contract, read.reader, profile, rows)]}
 
 
 @dataclass(frozen=True)
@@ -90,29 +94,42 @@ class _Pass:
     rows: Rows
 
 
-def _read(request: IngestRequest, out: Path) -> _Pass:
+def _read(request: IngestRequest, out: Path, period: Bounds | None) -> _Pass:
     """Write all rows; a second time if keys repeat that came too far apart to be seen at once."""
     with tempfile.TemporaryDirectory(dir=out) as folder:
         first = FirstPass(Path(folder))
-        done = _pass(request, out, first)
+        done = _pass(request, out, first, period)
         suspects = first.suspects()
     if not len(suspects):
         return done
     log.info("ingest: %s keys repeat, the rows are read once more to find where", f"{len(suspects):,}")
-    return _pass(request, out, SecondPass(suspects))
+    return _pass(request, out, SecondPass(suspects), period)
 
 
-def _pass(request: IngestRequest, out: Path, repeated: RepeatedKeys) -> _Pass:
+def _pass(request: IngestRequest, out: Path, repeated: RepeatedKeys, period: Bounds | None) -> _Pass:
     contract, files = request.contract, list_files(request.source)
-    reader = RowReader(files, request.source, contract, with_target=True, repeated=repeated)
+    reader = RowReader(files, request.source, contract, with_target=True, repeated=repeated, period=period)
     profiler, labels = Profiler(contract), RareLabels(contract, request.split)
-    rows = _write_rows(request, reader, profiler, labels, out)
+    rows = _write_rows(request, reader, profiler, labels, out, period=period)
     return _Pass(reader, profiler, labels, rows)
 
 
-def _write_rows(request: IngestRequest, reader: RowReader, profiler: Profiler, labels: RareLabels, out: Path) -> Rows:
-    contract, counts = request.contract, {"read": 0, "accepted": 0, "rejected": 0}
-    splitter = Splitter(request.split, contract, times=_times(request))
+def bounds_of(request: IngestRequest) -> Bounds | None:
+    """Return the bounds of the period that is asked for; a relative one takes a pass over its column."""
+    return bounds(request.period, _times(request, request.period.column)) if request.period else None
+
+
+def _write_rows(
+    request: IngestRequest,
+    reader: RowReader,
+    profiler: Profiler,
+    labels: RareLabels,
+    out: Path,
+    *,
+    period: Bounds | None,
+) -> Rows:
+    contract, counts = request.contract, {"read": 0, "accepted": 0, "rejected": 0, "outside": 0}
+    splitter = Splitter(request.split, contract, times=_split_times(request, period))
     schema = typed_schema(contract, with_target=True)
     weights = np.zeros(len(SPLITS))
     with ExitStack() as stack:
@@ -135,6 +152,7 @@ def _write_rows(request: IngestRequest, reader: RowReader, profiler: Profiler, l
             counts["read"] += rows.num_rows + batch.rejected.num_rows
             counts["accepted"] += rows.num_rows
             counts["rejected"] += batch.rejected.num_rows
+            counts["outside"] += batch.outside
             log.info(
                 "ingest: %s rows", f"{counts['read']:,}", extra={"event": {"stage": "ingest", "rows": counts["read"]}}
             )
@@ -160,20 +178,34 @@ def _rows_path(out: Path, split: str) -> Path:
     return out / "rows" / f"{split}.parquet"
 
 
-def _times(request: IngestRequest) -> Iterator[pa.Array]:
-    """Yield all times of a split by time: a pass over that one column."""
+def _split_times(request: IngestRequest, period: Bounds | None) -> Iterator[pa.Array]:
+    """Yield the times of a split by time, without those outside the period: a pass over that one column, or two."""
     if not isinstance(request.split, TimeSplit):
         return
-    name, contract = request.split.column, request.contract
-    column = contract.columns.get(name)
-    pattern = column.format if isinstance(column, DatetimeColumn) else None
+    if period is None:
+        yield from _times(request, request.split.column)
+        return
+    for values, deciding in _columns_of_times(request, request.split.column, period.column):
+        yield values.filter(pa.array(~period.outside(deciding)))
+
+
+def _times(request: IngestRequest, name: str) -> Iterator[pa.Array]:
+    """Yield all times of a column, batch by batch."""
+    return (values for (values,) in _columns_of_times(request, name))
+
+
+def _columns_of_times(request: IngestRequest, *names: str) -> Iterator[list[pa.Array]]:
+    contract = request.contract
     for file in list_files(request.source):
         reader = open_file(file, request.source)
-        if name not in reader.names:
-            raise DataError(f"{file.path}: column {name!r}, which decides the split, is missing")
-        for batch in reader.batches([name]):
-            values = batch.columns.column(name).combine_chunks()
-            yield to_times(values, pattern=pattern, name=name, nulls=contract.nulls).values
+        if missing := [name for name in names if name not in reader.names]:
+            raise DataError(f"{file.path}: column {missing[0]!r}, which says when rows are of, is missing")
+        for batch in reader.batches(list(dict.fromkeys(names))):
+            columns = [single_array(batch.columns.column(name)) for name in names]
+            yield [
+                to_times(values, pattern=contract.time_format(name), name=name, nulls=contract.nulls).values
+                for name, values in zip(names, columns, strict=True)
+            ]
 
 
 def _refuse_unknown_split(request: IngestRequest, rows: pa.Table, codes: Codes) -> None:

@@ -55,6 +55,13 @@ class Problems:
             self._found.append((column, reason, mask))
             self.rows = self.rows | mask
 
+    def leave_out(self, mask: Mask) -> None:
+        """Forget what is wrong with the rows in a mask, shape (n,): nobody looks at them."""
+        if mask.any():
+            self._found = [(column, reason, found & ~mask) for column, reason, found in self._found]
+            self._found = [each for each in self._found if each[2].any()]
+            self.rows = self.rows & ~mask
+
     def add_failures(self, cases: pd.DataFrame) -> None:
         """Keep pandera's failure cases, except those of cells that did not even fit their type."""
         whole = cases[cases["index"].isna()]

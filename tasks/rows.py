@@ -32,6 +32,7 @@ from tasks.coercion import (
     to_times,
 )
 from tasks.parallel import ahead, in_order
+from tasks.periods import Bounds
 from tasks.problems import REJECTED, Problems, Rejections, quoted
 from tasks.repeated_keys import RepeatedKeys
 from tasks.row_keys import UInts, row_hashes
@@ -54,6 +55,7 @@ class _Read:
     first_row: int
     typed: pa.Table
     problems: Problems
+    outside: Mask
     hashes: UInts
     zoned: dict[str, bool]
 
@@ -67,6 +69,8 @@ class Checked:
     hashes: UInts
     """What names each accepted row, shape (n,): a hash of its key or, without a key, of its features and target.
     Zeros where there is no target."""
+    outside: int = 0
+    """How many rows beside these are outside the period."""
 
 
 def typed_schema(contract: Contract, *, with_target: bool) -> pa.Schema:
@@ -100,7 +104,8 @@ class RowReader:
     """All rows of some files, checked.
 
     With `with_target` (to train) target, weight and split columns must be there; without (to predict) only the features
-    and keys are read. With `repeated`, rows whose key it finds to repeat are rejected.
+    and keys are read. With `repeated`, rows whose key it finds to repeat are rejected;
+    with `period`, those outside it are neither checked nor told, but counted.
     """
 
     def __init__(
@@ -111,8 +116,10 @@ class RowReader:
         *,
         with_target: bool,
         repeated: RepeatedKeys | None = None,
+        period: Bounds | None = None,
     ) -> None:
         """Open nothing yet."""
+        self._period = period
         self._files, self._source, self._contract, self._with_target = files, source, contract, with_target
         self._schema = typed_schema(contract, with_target=with_target)
         keys = [f"{KEY}{name}" for name in contract.key]
@@ -133,6 +140,7 @@ class RowReader:
         names = [*contract.columns, *contract.key]
         if self._with_target:
             names += [*contract.target.names, *filter(None, (contract.weight, contract.split)), *contract.slices]
+        names += [self._period.column] if self._period else []
         return list(dict.fromkeys(names))
 
     def __iter__(self) -> Iterator[Checked]:
@@ -190,19 +198,22 @@ class RowReader:
             problems = Problems(table)
             typed = self._typed(table, problems, first_row, zoned)
             self._validate(typed, problems)
+            outside = self._outside(table, problems, zoned)
         except ColumnError as error:
             raise DataError(f"{place}: {error}{_said(error.rows, first_row)}") from error
-        return _Read(batch, place, first_row, typed, problems, row_hashes(typed.select(self._identity)), zoned)
+        hashes = row_hashes(typed.select(self._identity))
+        return _Read(batch, place, first_row, typed, problems, outside, hashes, zoned)
 
     def _settled(self, read: _Read) -> Checked:
         """Compare a batch with those before it, and part its rows."""
         self._refuse_other_zones(read)
         problems, hashes, place = read.problems, read.hashes, read.place
         self._refuse_repeated_keys(read)
-        good = ~problems.rows
+        good = ~(problems.rows | read.outside)
         accepted = read.typed if good.all() else read.typed.filter(pa.array(good))
         rejected = problems.rejected(place, first_row=read.first_row, rejections=self.rejections)
-        return Checked(accepted, pa.concat_tables([rejected, self._malformed(read.batch, place)]), hashes[good])
+        rejected = pa.concat_tables([rejected, self._malformed(read.batch, place)])
+        return Checked(accepted, rejected, hashes[good], int(read.outside.sum()))
 
     def _malformed(self, batch: Batch, place: str) -> pa.Table:
         for malformed in batch.malformed:
@@ -231,6 +242,21 @@ class RowReader:
             problems.add(name, "is missing, but is a key", _missing(key))
             columns[f"{KEY}{name}"] = key
         return pa.table([columns[name] for name in self._schema.names], schema=self._schema)
+
+    def _outside(self, raw: pa.Table, problems: Problems, zoned: dict[str, bool]) -> Mask:
+        """Return which rows are outside the period, shape (n,); whatever is wrong with them is of no account."""
+        if self._period is None:
+            return np.zeros(raw.num_rows, bool)
+        name, contract = self._period.column, self._contract
+        times = to_times(_array(raw, name), pattern=contract.time_format(name), name=name, nulls=contract.nulls)
+        if name not in contract.columns and name != contract.split:  # otherwise it is told already
+            problems.taken(name, times)
+        if times.zoned is not None:
+            zoned.setdefault(name, times.zoned)
+        problems.add(name, "is missing, but decides the period", _missing(times.values))
+        outside = self._period.outside(times.values)
+        problems.leave_out(outside)
+        return outside
 
     def _targets(self, raw: pa.Table, problems: Problems) -> dict[str, pa.Array]:
         target = self._contract.target
@@ -277,9 +303,7 @@ class RowReader:
             return {}
         name, values = contract.split, _array(raw, contract.split)
         if contract.split_time:
-            column = contract.columns.get(name)
-            pattern = column.format if isinstance(column, DatetimeColumn) else None
-            times = to_times(values, pattern=pattern, name=name, nulls=contract.nulls)
+            times = to_times(values, pattern=contract.time_format(name), name=name, nulls=contract.nulls)
             values = problems.taken(name, times)
             if times.zoned is not None:
                 zoned.setdefault(name, times.zoned)
@@ -318,7 +342,7 @@ class RowReader:
     def _refuse_repeated_keys(self, read: _Read) -> None:
         if self._repeated is None:
             return
-        keys, whole = read.typed.select(self._identity), ~read.problems.rows
+        keys, whole = read.typed.select(self._identity), ~(read.problems.rows | read.outside)
         keys = keys if whole.all() else keys.filter(pa.array(whole))
         repeated = np.zeros(len(whole), bool)
         repeated[whole] = self._repeated.repeated(read.hashes[whole], keys)

@@ -18,6 +18,7 @@ from pyarrow.fs import S3FileSystem
 
 from schemas.contract import Contract
 from schemas.data import Source
+from schemas.period import Period
 from schemas.spec import Spec
 from schemas.stages import IngestRequest
 
@@ -61,6 +62,7 @@ def ingest_request(tmp_path: Path) -> Callable[..., IngestRequest]:
             source=Source(**{each: getattr(spec.data, each) for each in Source.model_fields}),
             contract=Contract.of(spec),
             split=spec.split,
+            period=Period.of(spec),
             extra=spec.data.extra,
             minimum_rows=spec.data.minimum_rows,
             maximum_rejected=spec.data.maximum_rejected,

@@ -1,12 +1,102 @@
-"""What a person sees and does in the Prefect UI, in a real browser."""
+"""R39: what a person sees and does in the Prefect UI, in a real browser."""
 
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from schemas.changes import Changes
+from schemas.spec import Spec
+from schemas.spec_file import read_spec
+from tasks.registry import Registry
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+Evermodel = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def client(prefect_ui: str) -> Iterator[SyncPrefectClient]:
+    with temporary_settings({PREFECT_API_URL: f"{prefect_ui}/api"}), get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def deployed(evermodel: Evermodel, prefect_ui: str, tmp_path: Path) -> Callable[..., Spec]:
+    """Deploy the breast-cancer example with overrides; return its spec."""
+
+    def deploy(*overrides: str) -> Spec:
+        evermodel("example", "breast-cancer")
+        options = [part for setting in overrides for part in ("--set", setting)]
+        evermodel("deploy", "breast-cancer.yaml", *options, PREFECT_API_URL=f"{prefect_ui}/api")
+        return read_spec(tmp_path / "breast-cancer.yaml", overrides=overrides)
+
+    return deploy
+
+
+@pytest.fixture
+def worker(prefect_ui: str, deployed: Callable[..., Spec], tmp_path: Path) -> Iterator[None]:
+    """A worker for the pool that a deployment is on if nothing else is said."""
+    environment = {**os.environ, "PREFECT_API_URL": f"{prefect_ui}/api", "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "evermodel", "--type", "process"]
+    with (tmp_path / "worker.log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    yield
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+
+
+class Form:
+    """The form for a run of the deployment, as the UI shows it; fields are known by the start of their label."""
+
+    def __init__(self, browser: Any, client: SyncPrefectClient, address: str) -> None:
+        self._browser, self._client = browser, client
+        deployment = client.read_deployment_by_name("retrain/breast-cancer")
+        browser.get(f"{address}/deployments/deployment/{deployment.id}/run")
+        self._runs_before = {run.id for run in client.read_flow_runs()}
+        self._wait_for(lambda: self.field("Spec"))
+
+    def field(self, label: str) -> WebElement:
+        """Return the first field of the label, with all that is in it."""
+        spans = f"(//span[contains(@class, 'property__label')][starts-with(., '{label}')])[1]"
+        holder = "ancestor::div[contains(concat(' ', @class, ' '), ' schema-form-property ')][1]"
+        return self._browser.find_element(By.XPATH, f"{spans}/{holder}")
+
+    def write(self, label: str, text: str) -> None:
+        self.field(label).find_element(By.CSS_SELECTOR, "input, textarea").send_keys(text)
+
+    def choose(self, label: str, option: str) -> None:
+        Select(self.field(label).find_element(By.TAG_NAME, "select")).select_by_visible_text(option)
+
+    def submit(self) -> None:
+        self._browser.find_element(By.XPATH, "//button[normalize-space(.)='Submit']").click()
+
+    def new_run(self) -> Any:
+        """Return the run that the submitted form has made."""
+        return self._wait_for(lambda: self._new_runs()[0])
+
+    def refused(self) -> str:
+        """Return what the form says of a mistake, once it has refused to start a run."""
+        toast = "//*[contains(@class, 'p-toast')][contains(., 'Error')]"
+        said = self._wait_for(lambda: self._browser.find_element(By.XPATH, toast).text)
+        assert not self._new_runs()
+        return str(said)
+
+    def _new_runs(self) -> list[Any]:
+        return [run for run in self._client.read_flow_runs() if run.id not in self._runs_before]
+
+    def _wait_for(self, look: Callable[[], Any]) -> Any:
+        return WebDriverWait(self._browser, 60, ignored_exceptions=[Exception]).until(lambda _: look())
 
 
 def test_the_server_has_its_ui_with_it(browser: Any, prefect_ui: str) -> None:
@@ -14,3 +104,74 @@ def test_the_server_has_its_ui_with_it(browser: Any, prefect_ui: str) -> None:
     WebDriverWait(browser, 60).until(lambda page: "Deployments" in page.find_element(By.TAG_NAME, "body").text)
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(each => each.name)")
     assert [each for each in loaded if not each.startswith(prefect_ui)] == []
+
+
+def test_a_form_sent_as_it_comes_runs_the_spec_as_deployed(
+    browser: Any, prefect_ui: str, client: SyncPrefectClient, deployed: Callable[..., Spec]
+) -> None:
+    spec = deployed(
+        "training.optimizer={name: adamw, learning_rate: {name: cosine_decay, initial_learning_rate: 0.01}}",
+        "training.optimizer.learning_rate.decay_steps=100",
+        "training.loss={name: binary_focal_crossentropy, gamma: 3}",
+        "training.early_stopping=null",
+        "training.class_weight={malignant: 2}",
+        "network={kind: wide_and_deep, hidden: [8]}",
+        "evaluation.metrics=[f1, roc_auc]",
+        "split={by: column, column: mean area}",
+        "runner={stages: {train: {kind: docker, memory: 2g}}}",
+    )
+    form = Form(browser, client, prefect_ui)
+    form.submit()
+    parameters = form.new_run().parameters
+    assert Spec.model_validate(parameters["spec"]).model_dump() == spec.model_dump()
+    assert Changes.model_validate(parameters["changes"]) == Changes()
+
+
+def test_what_is_filled_in_is_what_the_run_does(
+    browser: Any,
+    prefect_ui: str,
+    client: SyncPrefectClient,
+    deployed: Callable[..., Spec],
+    worker: None,
+    tmp_path: Path,
+) -> None:
+    deployed("training.epochs=50")
+    form = Form(browser, client, prefect_ui)
+    form.write("Epochs", "2")
+    form.write("Learning rate", "0.02")
+    form.choose("Class weights", "none")
+    form.choose("Device", "cpu")
+    form.submit()
+    run = form.new_run()
+    assert run.parameters["changes"] == {"epochs": 2, "learning_rate": 0.02, "class_weight": "none", "device": "cpu"}
+    WebDriverWait(browser, 400).until(lambda _: client.read_flow_run(run.id).state.is_final())
+    ended = client.read_flow_run(run.id)
+    assert ended.state.is_completed(), ended.state.message
+    registry = Registry(workspace=str(tmp_path / ".evermodel"))
+    logged = registry.client.get_run(registry.find("breast-cancer", "1").run_id).data.params
+    assert logged["training.epochs"] == "2"
+    assert logged["training.optimizer.learning_rate"] == "0.02"
+    assert "training.class_weight" not in logged
+
+
+@pytest.mark.parametrize(
+    ("label", "written", "said"),
+    [
+        ("Epochs", "-1", "'changes.epochs'. Failure reason: -1 is less than the minimum of 1"),
+        ("Learning rate", "0", "'changes.learning_rate'. Failure reason: 0 is less than or equal to the minimum of 0"),
+    ],
+)
+def test_a_mistake_is_refused_in_the_form(
+    browser: Any,
+    prefect_ui: str,
+    client: SyncPrefectClient,
+    deployed: Callable[..., Spec],
+    label: str,
+    written: str,
+    said: str,
+) -> None:
+    deployed()
+    form = Form(browser, client, prefect_ui)
+    form.write(label, written)
+    form.submit()
+    assert said in form.refused()
