@@ -21,7 +21,7 @@ from schemas.training import EarlyStopping
 from tasks.examples import write_example
 from tasks.registry import Registry
 
-QUICK = ("training.epochs=3", "network.hidden=[8]")
+QUICK = ("training.epochs=3", "network.hidden=[8]", "promotion.smoke=0")
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -460,6 +460,7 @@ def test_batch_is_halved_once_when_memory_ends(tmp_path, caplog, monkeypatch):
     keys = {"columns": {"x": {"kind": "numeric"}}, "split": {"by": "column", "column": "s"}}
     keys |= {"network": {"hidden": [4], "activation": "mish"}}
     monkeypatch.setitem(keras.src.activations.ALL_OBJECTS_DICT, "mish", greedy)
+    monkeypatch.setitem(keras.saving.get_custom_objects(), "greedy", greedy)
     spec = spec_of(frame, tmp_path, problem="regression", target="y", training={"batch_size": 40}, **keys)
     result = train.run(request(spec, tmp_path))
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"batch_size": 30})})
