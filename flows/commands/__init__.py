@@ -1,0 +1,1 @@
+"""The commands of `evermodel`, by what they are about; `flows.cli` lists them all."""
