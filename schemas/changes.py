@@ -27,7 +27,7 @@ class Changes(Document):
 
     model_config = ConfigDict(json_schema_extra=_without_null)
 
-    keys: ClassVar[dict[str, str]] = {
+    spec_keys: ClassVar[dict[str, str]] = {
         "path": "data.path",
         "since": "data.since",
         "until": "data.until",
@@ -73,7 +73,7 @@ class Changes(Document):
 
     def applied_to(self, spec: Spec) -> Spec:
         """Return the spec as this run takes it; raises SpecError where that does not fit together."""
-        said = {self.keys[name]: value for name, value in self.model_dump(mode="json", exclude_none=True).items()}
+        said = {self.spec_keys[name]: value for name, value in self.model_dump(mode="json", exclude_none=True).items()}
         if not said:
             return spec
         if self.path is not None:
