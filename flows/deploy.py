@@ -14,7 +14,6 @@ from prefect.client.schemas.objects import WorkPool as Pool
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
-from prefect.settings import PREFECT_API_URL
 
 from flows import images
 from flows.automations import Wanted, renew
@@ -109,18 +108,6 @@ def deploy_monitor(
         }
         made = _deploy(client, monitor, spec.name, home, variables, parameters=parameters, schedules=schedules)
     return Deployed(f"monitor/{spec.name}", home.name, made)
-
-
-def need_server() -> None:
-    """Raise SpecError when no Prefect server is named, and ResourceError when it does not answer."""
-    address = PREFECT_API_URL.value()
-    if not address:
-        raise SpecError(
-            "a deployment lives on a Prefect server: set PREFECT_API_URL, such as http://127.0.0.1:4200/api"
-        )
-    with get_client(sync_client=True) as client:
-        if client.api_healthcheck() is not None:
-            raise ResourceError(f"no Prefect server answers at {address}; start one, or set PREFECT_API_URL")
 
 
 def _pool(client: SyncPrefectClient, name: str) -> Pool:

@@ -122,11 +122,10 @@ def watch(
 
     parsed = [read_spec(path, overrides=tuple(overrides or ())) for path in specs]
     quiet_prefect()
-    from flows import deploy as deployments
-    from flows import display
+    from flows import display, server
     from flows import watch as watching
 
-    deployments.need_server()
+    server.need()
     with display.shown():
         watching.keep_looking(parsed, workspace=workspace, interval_s=interval, settle_s=settle)
 
@@ -146,10 +145,10 @@ def _deployed(
 
     parsed = {path: read_spec(path, overrides=overrides) for path in specs}
     quiet_prefect()
-    from flows import automations, schedules
+    from flows import automations, schedules, server
     from flows import deploy as deployments
 
-    deployments.need_server()
+    server.need()
     own = schedules.asked_for(**timing)
     wanted = automations.Wanted(**reactions)
     made = {}

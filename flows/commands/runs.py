@@ -43,9 +43,9 @@ def run(
     backfill = [f"data.until={as_of}"] if as_of else []
     parsed = read_spec(spec, overrides=with_runner([*(overrides or ()), *backfill], runner))
     quiet_prefect()
-    from flows import display, retrain
+    from flows import display, retrain, server
 
-    with display.shown():
+    with server.answering(), display.shown():
         result = retrain(parsed, workspace=workspace, force=force, verify=verify)
     if as_json:
         typer.echo(result.to_json(), nl=False)
@@ -118,18 +118,18 @@ def monitor(
         if parsed is None or parsed.name != name:
             raise SpecError(f"--cron wants --spec, the spec of {name}")
         from flows import deploy as deployments
-        from flows import schedules
+        from flows import schedules, server
 
-        deployments.need_server()
+        server.need()
         own = schedules.asked_for(cron=cron, interval_s=None, rrule=None, timezone="UTC")
         timed = [*schedules.made(own, spec)] if spec else []
         made = deployments.deploy_monitor(parsed, rows, workspace=workspace, pool=work_pool, schedules=timed)
         typer.echo(f"{made.name:<40} on work pool {made.pool}")
         return
-    from flows import display
+    from flows import display, server
     from flows.monitor import monitor as flow
 
-    with display.shown():
+    with server.answering(), display.shown():
         result = flow(name, rows, workspace=workspace, drift=drift, metrics=metrics)
     if as_json:
         typer.echo(result.to_json(), nl=False)

@@ -1,0 +1,43 @@
+"""The Prefect server that a command speaks to."""
+
+import contextlib
+from collections.abc import Iterator
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
+
+from schemas.errors import ResourceError, SpecError
+
+
+def need() -> None:
+    """Raise SpecError when no Prefect server is named, and ResourceError when it does not answer."""
+    if not PREFECT_API_URL.value():
+        raise SpecError(
+            "a deployment lives on a Prefect server: set PREFECT_API_URL, such as http://127.0.0.1:4200/api"
+        )
+    _reach()
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Raise ResourceError in place of Prefect's errors when the server that is named, if any, does not answer."""
+    if not (address := PREFECT_API_URL.value()):
+        yield
+        return
+    _reach()
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise ResourceError(
+            f"the Prefect server at {address} answers no more ({type(error).__name__}); what stages have published "
+            "stands: run again when it is back"
+        ) from error
+
+
+def _reach() -> None:
+    with get_client(sync_client=True) as client:
+        if client.api_healthcheck() is not None:
+            raise ResourceError(
+                f"no Prefect server answers at {PREFECT_API_URL.value()}; start one, or set PREFECT_API_URL"
+            )
