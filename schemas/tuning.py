@@ -227,8 +227,12 @@ class Tuning(Document):
 
 
 class _Learner(Document):
+    """What tuning may change."""
+
     network: Network
+    """The network."""
     training: Training
+    """How it learns."""
 
 
 def settled(network: Network, training: Training, settings: Settings) -> tuple[Network, Training]:
