@@ -3,11 +3,12 @@
 import datetime
 import logging
 import threading
+from http import HTTPStatus
 from typing import Literal
 
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.exceptions import FlowPauseTimeout, ObjectNotFound
+from prefect.exceptions import FlowPauseTimeout, PrefectHTTPStatusError
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from prefect.settings import PREFECT_API_URL
@@ -61,7 +62,9 @@ def was_asked() -> bool:
     with get_client(sync_client=True) as client:
         try:
             client.read_flow_run_input(context.flow_run.id, f"suspended-{_KEY}-response")
-        except ObjectNotFound:
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.NOT_FOUND:
+                raise
             return False
     return True
 
