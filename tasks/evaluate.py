@@ -125,15 +125,16 @@ def _lineage(
     request: EvaluateRequest, directory: Path, ingest: IngestResult, train: TrainResult
 ) -> tuple[tuple[str, str, str], ...]:
     """Return what stands behind the figures: a name, a run key or version, a digest."""
-    from tasks import bundle, workspaces
+    from tasks import bundle_contents, workspaces
 
-    made = bundle.Manifest.load(directory / workspaces.MANIFEST)
+    made = bundle_contents.Manifest.load(directory / workspaces.MANIFEST)
     champion = request.champion and (
-        request.champion.digest or bundle.digest(workspaces.place(request.champion.path).directory)
+        request.champion.digest or bundle_contents.digest(workspaces.place(request.champion.path).directory)
     )
     return (
         *((each.stage, each.run_key, each.digest) for each in (ingest, train)),
-        ("bundle", f"Keras {made.keras}, TensorFlow {made.tensorflow}", bundle.digest(directory)),
+        ("bundle", f"Keras {made.keras}, TensorFlow {made.tensorflow}", bundle_contents.digest(directory)),
+        *([("begun from", "the weights of the bundle", train.started_from)] if train.started_from else []),
         *([("champion", f"version {request.champion_version or '?'}", champion)] if champion else []),
     )
 

@@ -18,7 +18,8 @@ from schemas.named import Loss
 from schemas.names import is_reference
 from schemas.networks import Custom
 from schemas.stages import EncodeResult, IngestResult, Input, TrainRequest, TrainResult, TuneRequest
-from tasks import bundle, features, plugins, stage, targets
+from tasks import bundle, compatibility, features, plugins, stage, targets
+from tasks.encoders.base import Array
 from tasks.encoders.table import TableEncoder
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     ):
         known = examples(encoded, encoder, contract, request, disk=Path(disk))
         loss = _loss(request, contract, encoder)
-        fitted = functools.partial(_fitted, request, encoder, loss, known, names=names, kept=kept)
+        champion, objection = _champion(request, encoder, known[0])
+        start = champion.network.get_weights() if champion else None
+        fitted = functools.partial(_fitted, request, encoder, loss, known, names=names, kept=kept, start=start)
         network, history = _with_less_memory(fitted, request.training.batch_size, names[0])
     (out / "history.json").write_text(history.to_json())
     bundle.write(
@@ -102,8 +105,29 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
         "best_epoch": history.best_epoch,
         "parameters": network.count_params(),
         "validation_loss": history.kept_loss,
-        "warnings": history.warnings,
+        "started_from": champion and champion.digest,
+        "warnings": [*objection, *history.warnings],
     }
+
+
+def _champion(
+    request: TrainRequest, encoder: TableEncoder, train: "Examples"
+) -> tuple[bundle.Bundle | None, Sequence[str]]:
+    """Return the champion from whose weights training begins; None, and why, where it is asked for and does not fit.
+
+    Where encode did not take the champion's encoder, it has said why: the weights would mean something else.
+    """
+    from tasks.networks import architecture
+
+    champion = bundle.Bundle(request.champion) if request.champion else None
+    if champion is None or champion.encoder != encoder:
+        return None, ()
+    ours = architecture.build(request.network, encoder.slots, encoder.target, train.inputs)
+    if why_not := compatibility.other_weights(champion.network, ours):
+        log.warning("train: %s", said := compatibility.fresh(why_not))
+        return None, [said]
+    log.info("train: begins from the champion's weights")
+    return champion, ()
 
 
 def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
@@ -135,9 +159,13 @@ def _fitted(
     kept: "Checkpoints",
     batch_size: int,
     warnings: Sequence[str],
+    start: Sequence[Array] | None = None,
     after_epoch: "AfterEpoch | None" = None,
 ) -> tuple["keras.Model", "History"]:
-    """Return the network trained in batches of a size, compiled, and its history, which holds the warnings."""
+    """Return the network trained in batches of a size, compiled, and its history, which holds the warnings.
+
+    It begins from weights `start`, if there are any.
+    """
     import keras
     import tensorflow as tf
 
@@ -157,6 +185,8 @@ def _fitted(
             named = keras.name_scope(f"seed_{seed}") if training.members > 1 else contextlib.nullcontext()
             with seeds.drawn_from(seed), named:  # HDF5 wants a name of its own for each variable of the optimiser
                 networks.append(architecture.build(request.network, encoder.slots, encoder.target, train.inputs))
+        if start is not None:
+            networks[0].set_weights(start)
         optimizer = catalogue.optimizer(training.optimizer)
         engine = (Members if training.members > 1 else Engine)(
             networks if training.members > 1 else networks[0],
