@@ -62,6 +62,7 @@ def train_request(
         network=spec.network,
         training=spec.training,
         champion=start,
+        refit=spec.retraining.refit,
     )
 
 

@@ -224,7 +224,7 @@ class TrainRequest(Request):
         "training": {"memory_mb"},  # the outcome is the same, wherever the rows lie
         "champion": {"path"},
     }
-    optional = ("champion",)
+    optional = ("champion", "refit")
 
     ingest: Input
     """What ingest published: its contract goes into the bundle."""
@@ -236,6 +236,8 @@ class TrainRequest(Request):
     """How it learns."""
     champion: Input | None = None
     """The bundle whose weights training begins from, if encode took its encoder and the network is alike."""
+    refit: bool = False
+    """Whether to train anew, on training and validation rows, for as many epochs as were best."""
 
 
 class TrainResult(Result):
@@ -251,6 +253,8 @@ class TrainResult(Result):
     """The validation loss of that epoch."""
     started_from: str | None = None
     """The digest of the bundle whose weights training began from, if it did not begin afresh."""
+    refitted: bool = False
+    """Whether the network was trained anew on training and validation rows: the validation loss is that before."""
     warnings: list[str] = []
     """What a person should look at, such as a batch that was halved for want of memory."""
 
@@ -316,7 +320,7 @@ class EvaluateResult(Result):
     """Publishes metrics.json, verdict.json, predictions.json, report.html, figures/; beside a champion drift.json."""
 
     metrics: Metrics
-    """The challenger's metrics on each split."""
+    """The challenger's metrics on each split; without validation where the network was refitted on it."""
     champion_metrics: Values | None = None
     """The champion's metrics on the test rows."""
     verdict: Verdict

@@ -86,8 +86,9 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
         lineage=_lineage(request, trained / "bundle", ingest, train),
     )
     report.write(out, content)
+    told = {split: values for split, values in measured.items() if split != "validation" or not train.refitted}
     figures = {
-        "metrics": {split: _defined(values) for split, values in measured.items()},
+        "metrics": {split: _defined(values) for split, values in told.items()},
         "champion_metrics": _defined(champion_measured) if champion_measured else None,
     }
     (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
@@ -135,6 +136,7 @@ def _lineage(
         *((each.stage, each.run_key, each.digest) for each in (ingest, train)),
         ("bundle", f"Keras {made.keras}, TensorFlow {made.tensorflow}", bundle_contents.digest(directory)),
         *([("begun from", "the weights of the bundle", train.started_from)] if train.started_from else []),
+        *([("refit", "on training and validation rows", train.digest)] if train.refitted else []),
         *([("champion", f"version {request.champion_version or '?'}", champion)] if champion else []),
     )
 
