@@ -8,21 +8,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from flows.requests import ingest_request, train_request, tune_request
+from flows.requests import encode_request, ingest_request, parameters, train_request, tune_request
 from schemas.errors import DataError
 from schemas.networks import Custom, Residual
 from schemas.spec import Spec
 from schemas.stages import (
-    EncodeRequest,
     EncodeResult,
     IngestRequest,
     IngestResult,
+    Input,
+    TrainRequest,
     TrainResult,
     TuneRequest,
     TuneResult,
 )
 from schemas.tuning import Settings, Tuning, default_space
-from tasks import encode, ingest, stage, targets, train, tune
+from tasks import encode, ingest, stage, targets, train, tune, warm_start
 from tasks.registry import Registry
 from tasks.rows import RowReader
 from tasks.sources.files import list_files
@@ -111,8 +112,9 @@ def _stages(spec: Spec, workspace: str, request: IngestRequest) -> str:
     ingested = stage.published(IngestResult, home / "ingest" / ingest.run_key(request))
     if ingested is None:
         return "all would run"
-    encode_request = EncodeRequest(workspace=workspace, ingest=ingested.as_input)
-    encoded = stage.published(EncodeResult, home / "encode" / encode.run_key(encode_request))
+    begun = _start(spec, train_request(spec, workspace=workspace, ingest=ingested, encode=None))
+    asked_of_encode = encode_request(workspace=workspace, ingest=ingested, start=begun)
+    encoded = stage.published(EncodeResult, home / "encode" / encode.run_key(asked_of_encode))
     if encoded is None:
         return "ingest stands; encode and all after it would run"
     asked: Any = {"workspace": workspace, "ingest": ingested, "encode": encoded}
@@ -124,11 +126,20 @@ def _stages(spec: Spec, workspace: str, request: IngestRequest) -> str:
         spec = spec.settled(settings)
     trained = stage.published(
         TrainResult,
-        home / "train" / train.run_key(train_request(spec, **asked)),
+        home / "train" / train.run_key(train_request(spec, **asked, start=begun)),
     )
     if trained is None:
         return f"{stand} stand; train and all after it would run"
     return f"{stand.replace(' and', ',')} and train stand; evaluate and register run if the champion changed"
+
+
+def _start(spec: Spec, request: TrainRequest) -> Input | None:
+    """Return the bundle that a run's training would begin from."""
+    if spec.retraining.start == "fresh":
+        return None
+    registry = Registry(workspace=request.workspace)
+    start = warm_start.find(request, registry, spec.name, parameters(spec))
+    return warm_start.bundle(start, registry, spec.name)[0]
 
 
 def _settings(spec: Spec, request: TuneRequest) -> tuple[Settings | None, str]:

@@ -8,6 +8,7 @@ from schemas.data import Source
 from schemas.period import Period
 from schemas.spec import Spec
 from schemas.stages import (
+    EncodeRequest,
     EncodeResult,
     EvaluateRequest,
     EvaluateResult,
@@ -15,6 +16,7 @@ from schemas.stages import (
     IngestResult,
     Input,
     RegisterRequest,
+    Start,
     TrainRequest,
     TrainResult,
     Tuned,
@@ -44,14 +46,23 @@ def ingest_request(spec: Spec, *, workspace: str, verify: bool = False) -> Inges
     )
 
 
-def train_request(spec: Spec, *, workspace: str, ingest: IngestResult, encode: EncodeResult) -> TrainRequest:
-    """Return what train is asked to do."""
+def encode_request(*, workspace: str, ingest: IngestResult, start: Input | None = None) -> EncodeRequest:
+    """Return what encode is asked to do; `start` is the bundle that training begins from."""
+    return EncodeRequest(workspace=workspace, ingest=ingest.as_input, champion=start)
+
+
+def train_request(
+    spec: Spec, *, workspace: str, ingest: IngestResult, encode: EncodeResult | None, start: Input | None = None
+) -> TrainRequest:
+    """Return what train is asked to do; where nothing is encoded yet, what is known of it."""
     return TrainRequest(
         workspace=workspace,
         ingest=ingest.as_input,
-        encode=encode.as_input,
+        encode=encode.as_input if encode else Input(path=""),
         network=spec.network,
         training=spec.training,
+        champion=start,
+        refit=spec.retraining.refit,
     )
 
 
@@ -106,6 +117,7 @@ def register_request(
     evaluate: EvaluateResult,
     champion: Champion,
     tuned: Tuned | None = None,
+    start: Start | None = None,
 ) -> RegisterRequest:
     """Return what register is asked to do."""
     return RegisterRequest(
@@ -117,9 +129,15 @@ def register_request(
         champion_version=champion[0] if champion else None,
         promote=spec.promotion.promote,
         smoke=spec.promotion.smoke,
-        parameters=dict(_flat(spec.model_dump(mode="json", exclude=_NOT_OF_THE_VERSION))),
+        parameters=parameters(spec),
         tuned=tuned,
+        start=start,
     )
+
+
+def parameters(spec: Spec) -> dict[str, Any]:
+    """Return what of a spec makes a version what it is: its values by dotted key."""
+    return dict(_flat(spec.model_dump(mode="json", exclude=_NOT_OF_THE_VERSION)))
 
 
 def _flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

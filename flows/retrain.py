@@ -12,7 +12,15 @@ from prefect.context import TaskRunContext
 from prefect.states import Cancelled
 
 from flows import approval, artifacts, outcomes, overlap, runners
-from flows.requests import evaluate_request, ingest_request, register_request, train_request, tune_request
+from flows.requests import (
+    encode_request,
+    evaluate_request,
+    ingest_request,
+    parameters,
+    register_request,
+    train_request,
+    tune_request,
+)
 from schemas.changes import NO_CHANGES, Changes
 from schemas.errors import ResourceError, StoppedError
 from schemas.run import ModelVersion, RunResult, RunRows, StageRun
@@ -20,7 +28,6 @@ from schemas.runners import STAGES, Docker, Inline, StageName, WorkPool
 from schemas.spec import Spec
 from schemas.stages import (
     REQUESTS,
-    EncodeRequest,
     EncodeResult,
     EvaluateRequest,
     EvaluateResult,
@@ -29,12 +36,14 @@ from schemas.stages import (
     RegisterResult,
     Request,
     Result,
+    Start,
+    TrainRequest,
     TrainResult,
     Tuned,
     TuneRequest,
     TuneResult,
 )
-from tasks import evaluate, plugins, secret_files, stage
+from tasks import evaluate, plugins, secret_files, stage, warm_start
 from tasks.registry import Registry
 from tasks.tuning import reuse
 from tasks.workspaces import place
@@ -127,14 +136,17 @@ def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunR
     plugins.source_digests(spec.own_code)  # refuses what the operator does not allow before any data is read
     chain = _Chain(spec, workspace, force=force and not approval.was_asked())
     ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace, verify=verify))
-    encode = chain.run(EncodeResult, EncodeRequest(workspace=workspace, ingest=ingest.as_input))
+    start, begun = chain.start(train_request(spec, workspace=workspace, ingest=ingest, encode=None))
+    encode = chain.run(EncodeResult, encode_request(workspace=workspace, ingest=ingest, start=begun))
     tuned, tune = chain.tuned(tune_request(spec, workspace=workspace, ingest=ingest, encode=encode))
     spec = spec.settled(tuned.settings) if tuned else spec
-    train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode))
+    train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode, start=begun))
     known: Any = {"workspace": workspace, "ingest": ingest, "train": train}
     known |= {"champion": chain.champion(evaluate_request(spec, **known, encode=encode, champion=None))}
     evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known, encode=encode, tune=tune))
-    registered = chain.run(RegisterResult, register_request(spec, **known, evaluate=evaluated, tuned=tuned))
+    registered = chain.run(
+        RegisterResult, register_request(spec, **known, evaluate=evaluated, tuned=tuned, start=start)
+    )
     register = approval.settled(
         registered,
         chain.registry,
@@ -147,7 +159,13 @@ def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunR
         rows=RunRows.of(ingest.rows),
         metrics=evaluated.metrics,
         champion_metrics=evaluated.champion_metrics,
-        warnings=[*ingest.warnings, *encode.warnings, *(tune.warnings if tune else ()), *train.warnings],
+        warnings=[
+            *ingest.warnings,
+            *chain.warnings,
+            *encode.warnings,
+            *(tune.warnings if tune else ()),
+            *train.warnings,
+        ],
         drift=evaluated.drift,
         model=ModelVersion(
             name=register.name, version=register.version, promoted=register.promoted, reason=register.reason
@@ -165,6 +183,7 @@ class _Chain:
         self._spec, self._workspace, self._force = spec, place(workspace), force
         self.registry = Registry(workspace=workspace)
         self.stages: dict[str, StageRun] = {}
+        self.warnings: list[str] = []
 
     def run(self, kind: type[R], request: Request) -> R:
         """Run a stage, or take from Prefect's cache what stands there published."""
@@ -188,6 +207,16 @@ class _Chain:
         said = "stands already" if standing else f"done in {seconds:.1f} s"
         log.info("%s: %s", name, said, extra={"event": {"stage": name, "status": "done", "cached": standing}})
         return result
+
+    def start(self, request: TrainRequest) -> tuple[Start | None, Input | None]:
+        """Return from which champion training begins, and its bundle; no bundle where it begins afresh."""
+        if self._spec.retraining.start == "fresh":
+            return None, None
+        name = self._spec.name
+        start = warm_start.find(request, self.registry, name, parameters(self._spec))
+        begun, warnings = warm_start.bundle(start, self.registry, name)
+        self.warnings += warnings
+        return start, begun
 
     def tuned(self, request: TuneRequest) -> tuple[Tuned | None, TuneResult | None]:
         """Return the settings to train with, and what tune has published if they are of this very run.

@@ -27,6 +27,7 @@ def refuse(spec: "Spec") -> None:
     _refuse_wrong_evaluation(spec)
     _refuse_wrong_promotion(spec)
     _refuse_wrong_period(spec)
+    _refuse_wrong_start(spec)
 
 
 def _refuse_target_as_feature(spec: "Spec") -> None:
@@ -195,3 +196,15 @@ def _refuse_wrong_period(spec: "Spec") -> None:
         raise MisfitError(f"data.since {since} must be before data.until {until}", "data", "since")
     if data.time is not None and data.time in (*spec.target.names, data.weight):
         raise MisfitError(f"data.time {data.time!r} is the target or the weight, not a time", "data", "time")
+
+
+def _refuse_wrong_start(spec: "Spec") -> None:
+    if spec.retraining.start == "fresh":
+        return
+    why = ""
+    if spec.tuning is not None:
+        why = "tuning would look for another network than the one whose weights it has: take tuning out"
+    if spec.training.members > 1:
+        why = "training.members from the same weights would be one network several times: set members to 1"
+    if why:
+        raise MisfitError(f"retraining.start champion: {why}, or set start to fresh", "retraining", "start")

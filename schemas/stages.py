@@ -37,13 +37,16 @@ class Request(Document):
 
     places: ClassVar[dict[str, Any]] = {"workspace": True}
     """Fields that say where things are, not what they are (as pydantic's `exclude`): no part of the run key."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Fields that are no part of the run key as long as nothing is asked by them."""
 
     workspace: str = ".evermodel"
     """Where the stage publishes: a directory, or a URL in an object store."""
 
     def identity(self) -> dict[str, Any]:
         """Return what the stage's output depends on, as JSON-able values."""
-        return self.model_dump(mode="json", exclude=self.places)
+        identity = self.model_dump(mode="json", exclude=self.places)
+        return {name: value for name, value in identity.items() if value or name not in self.optional}
 
 
 class Result(Document):
@@ -94,6 +97,7 @@ class IngestRequest(Request):
     """Read, check and split raw rows."""
 
     places: ClassVar[dict[str, Any]] = {"workspace": True, "source": {"path"}, "verify": True}
+    optional = ("period",)
 
     source: Source
     """Where the rows come from."""
@@ -112,11 +116,6 @@ class IngestRequest(Request):
     verify: bool = False
     """Whether files are read for their digest even if size and times say that they are the same as before."""
 
-    def identity(self) -> dict[str, Any]:
-        """Return what the output depends on; all rows need no word."""
-        identity = super().identity()
-        return identity if self.period else {name: identity[name] for name in identity if name != "period"}
-
 
 class IngestResult(Result):
     """Publishes rows/{train,validation,test}.parquet, rejected.parquet, profile.json, reference.json, contract.json."""
@@ -130,10 +129,13 @@ class IngestResult(Result):
 class EncodeRequest(Request):
     """Fit the encoder on the training rows and apply it to every split."""
 
-    places: ClassVar[dict[str, Any]] = {"workspace": True, "ingest": {"path"}}
+    places: ClassVar[dict[str, Any]] = {"workspace": True, "ingest": {"path"}, "champion": {"path"}}
+    optional = ("champion",)
 
     ingest: Input
     """What ingest published."""
+    champion: Input | None = None
+    """A bundle whose encoder is to be used again, if columns and outputs fit. `digest` is that of its bundle.json."""
 
 
 class EncodeResult(Result):
@@ -201,6 +203,17 @@ class Tuned(Document):
     """For how many versions they had been in use; 0 for the one they were tuned for."""
 
 
+class Start(Document):
+    """From which champion training was to begin: a version carries it, so that a rerun begins from the same one."""
+
+    question: str
+    """Digest of what was to be trained on which rows, whoever the champion is."""
+    champion: str | None = None
+    """The champion's version in the registry; null where there was none."""
+    objection: str = ""
+    """Why its network could not be gone on from, if it could not."""
+
+
 class TrainRequest(Request):
     """Train a network on encoded rows."""
 
@@ -209,7 +222,9 @@ class TrainRequest(Request):
         "encode": {"path"},
         "ingest": {"path"},
         "training": {"memory_mb"},  # the outcome is the same, wherever the rows lie
+        "champion": {"path"},
     }
+    optional = ("champion", "refit")
 
     ingest: Input
     """What ingest published: its contract goes into the bundle."""
@@ -219,6 +234,10 @@ class TrainRequest(Request):
     """The network."""
     training: Training = Field(default_factory=Training)
     """How it learns."""
+    champion: Input | None = None
+    """The bundle whose weights training begins from, if encode took its encoder and the network is alike."""
+    refit: bool = False
+    """Whether to train anew, on training and validation rows, for as many epochs as were best."""
 
 
 class TrainResult(Result):
@@ -232,6 +251,10 @@ class TrainResult(Result):
     """How many numbers the network learned."""
     validation_loss: float
     """The validation loss of that epoch."""
+    started_from: str | None = None
+    """The digest of the bundle whose weights training began from, if it did not begin afresh."""
+    refitted: bool = False
+    """Whether the network was trained anew on training and validation rows: the validation loss is that before."""
     warnings: list[str] = []
     """What a person should look at, such as a batch that was halved for want of memory."""
 
@@ -248,6 +271,7 @@ class EvaluateRequest(Request):
         "champion": {"path"},
         "promotion": OUTSIDE_VERDICT,
     }
+    optional = ("tune",)
 
     name: Name
     """The model's name, for the report."""
@@ -274,11 +298,6 @@ class EvaluateRequest(Request):
     drift: Drift = Field(default_factory=Drift)
     """When the rows count as different from those that the champion was made from."""
 
-    def identity(self) -> dict[str, Any]:
-        """Return what the stage's output depends on; where nothing was tuned, nothing is said of it."""
-        identity = super().identity()
-        return identity if self.tune else {key: value for key, value in identity.items() if key != "tune"}
-
 
 class Verdict(Document):
     """Whether the challenger should replace the champion."""
@@ -301,7 +320,7 @@ class EvaluateResult(Result):
     """Publishes metrics.json, verdict.json, predictions.json, report.html, figures/; beside a champion drift.json."""
 
     metrics: Metrics
-    """The challenger's metrics on each split."""
+    """The challenger's metrics on each split; without validation where the network was refitted on it."""
     champion_metrics: Values | None = None
     """The champion's metrics on the test rows."""
     verdict: Verdict
@@ -318,6 +337,7 @@ class RegisterRequest(Request):
         "tracking_uri": True,
         "parameters": True,
         "tuned": True,
+        "start": True,
         "ingest": {"path"},
         "train": {"path"},
         "evaluate": {"path"},
@@ -341,6 +361,8 @@ class RegisterRequest(Request):
     """Test rows that the registered model has to predict as in evaluation; 0 for no such test."""
     tuned: Tuned | None = None
     """How the settings were found, if they were tuned: the version carries it for later runs."""
+    start: Start | None = None
+    """From which champion training was to begin, if it was: the version carries it for later runs."""
     tracking_uri: str | None = None
     """The MLflow server or store; by default MLFLOW_TRACKING_URI, else SQLite and files in the workspace."""
 

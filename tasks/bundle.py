@@ -13,44 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, ValidationError
 
-from schemas.contract import Contract
-from schemas.document import Record
 from schemas.errors import ResourceError, SpecError
 from schemas.reference import Reference
-from schemas.stages import Input
+from tasks.bundle_contents import FILES, NETWORKS, REFERENCE, BundleContents, Manifest
 from tasks.encoders.base import Array, Floats
-from tasks.encoders.table import TableEncoder
-from tasks.stage import verify
-from tasks.workspaces import MANIFEST, file_digest, place
+from tasks.workspaces import MANIFEST, file_digest
 
 if TYPE_CHECKING:
     import keras
 
-_NETWORKS = {"keras": "network.keras", "h5": "network.h5"}
-_FILES = ("contract.json", "encoder.json")
-_REFERENCE = "reference.json"
 _ROWS = 8192
 _BLOCK_ROWS = 1024
-
-
-class Manifest(Record):
-    """What a bundle is made of. The digest of this file stands for the whole bundle."""
-
-    files: dict[str, str]
-    """SHA-256 of each file beside it."""
-    keras: str
-    """Version of Keras that wrote the network."""
-    tensorflow: str
-    """Version of TensorFlow it was trained with."""
-    code: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of the sources of the loss and the network's builder that are the user's own, by module:name."""
-
-    @property
-    def network(self) -> str:
-        """The name of the network's file."""
-        return next((name for name in _NETWORKS.values() if name in self.files), _NETWORKS["keras"])
 
 
 def load_tensorflow() -> None:
@@ -92,20 +66,20 @@ def write(
     directory.mkdir()
     shutil.copyfile(contract, directory / "contract.json")
     shutil.copyfile(encoder, directory / "encoder.json")
-    name = _NETWORKS[save_format]
+    name = NETWORKS[save_format]
     files.save(network, directory / name)
     if code:
         _refuse_unloadable(directory / name, code)
-    digests = {each: file_digest(directory / each) for each in (*_FILES, name)}
+    digests = {each: file_digest(directory / each) for each in (*FILES, name)}
     manifest = Manifest(files=digests, keras=keras.__version__, tensorflow=tf.__version__, code=dict(code or {}))
     (directory / MANIFEST).write_text(manifest.to_json())
 
 
 def add_reference(directory: Path, reference: Reference) -> None:
     """Add to a bundle what its data looked like."""
-    (directory / _REFERENCE).write_text(reference.model_dump_json() + "\n")
+    (directory / REFERENCE).write_text(reference.model_dump_json() + "\n")
     manifest = Manifest.load(directory / MANIFEST)
-    files = {**manifest.files, _REFERENCE: file_digest(directory / _REFERENCE)}
+    files = {**manifest.files, REFERENCE: file_digest(directory / REFERENCE)}
     (directory / MANIFEST).write_text(manifest.model_copy(update={"files": files}).to_json())
 
 
@@ -121,44 +95,13 @@ def _refuse_unloadable(path: Path, code: Mapping[str, str]) -> None:
         ) from error
 
 
-def digest(directory: Path) -> str:
-    """Return the digest that stands for a bundle: the SHA-256 of its manifest."""
-    return file_digest(directory / MANIFEST)
-
-
-class Bundle:
-    """A bundle in use. Its files are verified before any of them is parsed."""
-
-    def __init__(self, source: Input) -> None:
-        """Open a bundle; raises ResourceError when a file is missing, changed or not what was asked for."""
-        origin = place(source.path)
-        self._directory = origin.directory
-        try:
-            if not origin.fetch():
-                raise ResourceError(f"{origin} holds no bundle")
-            if source.digest is not None and digest(self._directory) != source.digest:
-                raise ResourceError(f"the bundle in {self._directory} is not the one asked for: its digest differs")
-            manifest = Manifest.model_validate_json((self._directory / MANIFEST).read_bytes())
-        except (OSError, ValidationError) as error:
-            raise ResourceError(f"{self._directory} holds no bundle: {error}") from error
-        if manifest.files.keys() - {_REFERENCE} != {*_FILES, manifest.network}:
-            wanted, named = ", ".join((*_FILES, manifest.network)), ", ".join(manifest.files)
-            raise ResourceError(f"{self._directory / MANIFEST} must name {wanted}, not {named}")
-        verify(self._directory, manifest.files)
-        self._manifest = manifest
-        self.contract = Contract.load(self._directory / "contract.json")
-        self.encoder = TableEncoder.load(self._directory / "encoder.json")
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of what it predicts: columns of numbers, classes or labels."""
-        target = self.encoder.target
-        return target.names if target.kind == "numbers" else target.classes
+class Bundle(BundleContents):
+    """A bundle in use."""
 
     @functools.cached_property
     def reference(self) -> Reference | None:
         """What the data looked like that it was made from; None in a bundle of an older version."""
-        return Reference.load(self._directory / _REFERENCE) if _REFERENCE in self._manifest.files else None
+        return Reference.load(self._directory / REFERENCE) if REFERENCE in self._manifest.files else None
 
     @functools.cached_property
     def network(self) -> "keras.Model":

@@ -12,7 +12,8 @@ import pyarrow as pa
 from schemas.contract import Contract
 from schemas.document import digest
 from schemas.stages import EncodeRequest, EncodeResult, IngestResult
-from tasks import features, stage
+from tasks import compatibility, features, stage
+from tasks.bundle_contents import BundleContents
 from tasks.encoders import table as encoders
 from tasks.encoders.table import TableEncoder
 from tasks.parallel import ahead, in_order
@@ -43,11 +44,25 @@ def run(request: EncodeRequest) -> EncodeResult:
 def _make(request: EncodeRequest, out: Path) -> Mapping[str, Any]:
     source, _ = stage.opened(IngestResult, request.ingest)
     contract = Contract.load(source / "contract.json")
-    encoder = encoders.fit(contract, lambda: ahead(_rows(contract, source, "train")))
+    champion, objection = _champion(request, contract, source)
+    encoder = champion or encoders.fit(contract, lambda: ahead(_rows(contract, source, "train")))
     (out / "encoder.json").write_text(encoder.to_json())
     seen = {str(split): _write_features(encoder, contract, source, out, split) for split in SPLITS}
     (out / "unknown.json").write_text(json.dumps(seen, indent=2) + "\n")
-    return {"features": encoder.width, "warnings": _warnings(encoder, seen)}
+    return {"features": encoder.width, "warnings": [*objection, *_warnings(encoder, seen, old=bool(champion))]}
+
+
+def _champion(request: EncodeRequest, contract: Contract, source: Path) -> tuple[TableEncoder | None, list[str]]:
+    """Return the champion's encoder if it is asked for and fits, else why it does not."""
+    if request.champion is None:
+        return None, []
+    champion = BundleContents(request.champion)
+    columns = list(contract.target.names)
+    targets = read_batches(source / "rows" / "train.parquet", columns=columns)
+    if why_not := compatibility.other_encoding(champion, contract, targets):
+        log.warning("encode: %s", said := compatibility.fresh(why_not))
+        return None, [said]
+    return champion.encoder, []
 
 
 def _rows(contract: Contract, source: Path, split: str, *, at_once: int = ROW_GROUP_ROWS) -> Iterator[pa.Table]:
@@ -78,13 +93,15 @@ def _write_features(encoder: TableEncoder, contract: Contract, source: Path, out
     return {name: count / writer.rows for name, count in unknown.items()}
 
 
-def _warnings(encoder: TableEncoder, unknown: Mapping[str, Mapping[str, float]]) -> list[str]:
-    said = [f"column {name!r} has no value in the training split and was left out" for name in encoder.dropped]
-    for split in ("validation", "test"):
+def _warnings(encoder: TableEncoder, unknown: Mapping[str, Mapping[str, float]], *, old: bool) -> list[str]:
+    """Say what a person should know; an old encoder was fitted on other training rows than these."""
+    when = "of the champion " if old else ""
+    said = [f"column {name!r} has no value in the training split {when}and was left out" for name in encoder.dropped]
+    for split in ("train", "validation", "test") if old else ("validation", "test"):
         for name, share in unknown[split].items():
             if share > _NOTABLE_UNKNOWN:
-                rows = f"{share:.1%} of the {split} rows"
-                said.append(f"column {name!r}: {rows} have a category that is unknown or too rare in training")
+                rows, of = f"{share:.1%} of the {split} rows", " of the champion" if old else ""
+                said.append(f"column {name!r}: {rows} have a category that is unknown or too rare in training{of}")
     return said
 
 

@@ -86,8 +86,9 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
         lineage=_lineage(request, trained / "bundle", ingest, train),
     )
     report.write(out, content)
+    told = {split: values for split, values in measured.items() if split != "validation" or not train.refitted}
     figures = {
-        "metrics": {split: _defined(values) for split, values in measured.items()},
+        "metrics": {split: _defined(values) for split, values in told.items()},
         "champion_metrics": _defined(champion_measured) if champion_measured else None,
     }
     (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
@@ -125,15 +126,17 @@ def _lineage(
     request: EvaluateRequest, directory: Path, ingest: IngestResult, train: TrainResult
 ) -> tuple[tuple[str, str, str], ...]:
     """Return what stands behind the figures: a name, a run key or version, a digest."""
-    from tasks import bundle, workspaces
+    from tasks import bundle_contents, workspaces
 
-    made = bundle.Manifest.load(directory / workspaces.MANIFEST)
+    made = bundle_contents.Manifest.load(directory / workspaces.MANIFEST)
     champion = request.champion and (
-        request.champion.digest or bundle.digest(workspaces.place(request.champion.path).directory)
+        request.champion.digest or bundle_contents.digest(workspaces.place(request.champion.path).directory)
     )
     return (
         *((each.stage, each.run_key, each.digest) for each in (ingest, train)),
-        ("bundle", f"Keras {made.keras}, TensorFlow {made.tensorflow}", bundle.digest(directory)),
+        ("bundle", f"Keras {made.keras}, TensorFlow {made.tensorflow}", bundle_contents.digest(directory)),
+        *([("begun from", "the weights of the bundle", train.started_from)] if train.started_from else []),
+        *([("refit", "on training and validation rows", train.digest)] if train.refitted else []),
         *([("champion", f"version {request.champion_version or '?'}", champion)] if champion else []),
     )
 

@@ -13,7 +13,7 @@ from schemas.contract import Contract
 from schemas.errors import ResourceError
 from schemas.promotion import Check
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, RegisterRequest, RegisterResult, TrainResult
-from tasks import bundle, decisions, evaluate, freshness, stage, tags
+from tasks import bundle_contents, decisions, evaluate, freshness, stage, tags
 from tasks.registry import Registry, Version
 from tasks.scratch import remove
 from tasks.workspaces import MANIFEST, place
@@ -166,13 +166,15 @@ def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Versio
         **dict(_tag(check) for check in evaluation.verdict.checks),
         tags.RUN_KEY: run_key(request),
         tags.TRAIN_KEY: train.run_key,
-        tags.BUNDLE: bundle.digest(trained / "bundle"),
+        tags.BUNDLE: bundle_contents.digest(trained / "bundle"),
         tags.QUESTION: evaluate.question(asked),
         tags.COMPARED_WITH: request.champion_version or "",
         tags.ORIGIN: freshness.origin_of(trained / "bundle", evaluation).model_dump_json(),
     }
     if request.tuned:
         known[tags.TUNED] = request.tuned.model_dump_json()
+    if request.start:
+        known[tags.START] = request.start.model_dump_json()
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     version = client.create_model_version(request.name, source, run_id=run_id, tags=known)
     return store.find(request.name, str(version.version))
@@ -247,12 +249,12 @@ def _save_model(source: Path, target: Path) -> None:
             python_model=str(code / "pyfunc.py"),
             artifacts={"bundle": str(source)},
             code_paths=[str(code), str(code.parent / "schemas")],
-            pip_requirements=_requirements(bundle.Manifest.load(source / MANIFEST)),
+            pip_requirements=_requirements(bundle_contents.Manifest.load(source / MANIFEST)),
             signature=_signature(Contract.load(source / "contract.json")),
         )
 
 
-def _requirements(manifest: bundle.Manifest) -> list[str]:
+def _requirements(manifest: bundle_contents.Manifest) -> list[str]:
     """Return what a server of the model has to install: Keras and TensorFlow as they trained it, whatever is here."""
     here = [f"{name}=={importlib.metadata.version(name)}" for name in _REQUIREMENTS]
     return [*here, f"keras=={manifest.keras}", f"tensorflow-cpu=={manifest.tensorflow}"]

@@ -158,6 +158,11 @@ class Registry:
                 return next((each for each in versions if each.version == compared), None)
         return next((each for each in versions if CHAMPION in each.aliases), None)
 
+    def parameters(self, version: Version) -> dict[str, str]:
+        """Return the spec of a version as its run has it: values as text, by dotted key."""
+        with answering(self.uri):
+            return dict(self.client.get_run(version.run_id).data.params)
+
     def bundle(self, version: Version) -> Input:
         """Return a version's bundle: the directory that train published, if it stands here, else a downloaded copy."""
         digest = version.bundle_digest

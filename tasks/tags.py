@@ -10,6 +10,8 @@ QUESTION = "evermodel.question"
 COMPARED_WITH = "evermodel.compared_with"
 TUNED = "evermodel.tuned"
 """How the version's settings were found: JSON of `schemas.stages.Tuned`."""
+START = "evermodel.start"
+"""From which champion its training was to begin: JSON of `schemas.stages.Start`."""
 REASON = "evermodel.reason"
 """What the gate, or a person, said last, in one sentence."""
 

@@ -18,13 +18,15 @@ from schemas.named import Loss
 from schemas.names import is_reference
 from schemas.networks import Custom
 from schemas.stages import EncodeResult, IngestResult, Input, TrainRequest, TrainResult, TuneRequest
-from tasks import bundle, features, plugins, stage, targets
+from tasks import bundle, compatibility, features, plugins, stage, targets
+from tasks.encoders.base import Array
 from tasks.encoders.table import TableEncoder
 
 if TYPE_CHECKING:
     import keras
 
     from tasks.training.checkpoints import Checkpoints
+    from tasks.training.engine import Engine
     from tasks.training.feed import Examples
     from tasks.training.loop import AfterEpoch, History
 
@@ -85,7 +87,17 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     ):
         known = examples(encoded, encoder, contract, request, disk=Path(disk))
         loss = _loss(request, contract, encoder)
-        fitted = functools.partial(_fitted, request, encoder, loss, known, names=names, kept=kept)
+        champion, objection = _champion(request, encoder, known[0])
+        start = champion.network.get_weights() if champion else None
+        every = functools.partial(_every, encoded, encoder, contract, request, disk=Path(disk) / "refit")
+        fitted = functools.partial(
+            _fitted,
+            *(request, encoder, loss, known),
+            names=names,
+            kept=kept,
+            start=start,
+            every=every if request.refit else None,
+        )
         network, history = _with_less_memory(fitted, request.training.batch_size, names[0])
     (out / "history.json").write_text(history.to_json())
     bundle.write(
@@ -102,8 +114,30 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
         "best_epoch": history.best_epoch,
         "parameters": network.count_params(),
         "validation_loss": history.kept_loss,
-        "warnings": history.warnings,
+        "started_from": champion and champion.digest,
+        "refitted": request.refit,
+        "warnings": [*objection, *history.warnings],
     }
+
+
+def _champion(
+    request: TrainRequest, encoder: TableEncoder, train: "Examples"
+) -> tuple[bundle.Bundle | None, Sequence[str]]:
+    """Return the champion from whose weights training begins; None, and why, where it is asked for and does not fit.
+
+    Where encode did not take the champion's encoder, it has said why: the weights would mean something else.
+    """
+    from tasks.networks import architecture
+
+    champion = bundle.Bundle(request.champion) if request.champion else None
+    if champion is None or champion.encoder != encoder:
+        return None, ()
+    ours = architecture.build(request.network, encoder.slots, encoder.target, train.inputs)
+    if why_not := compatibility.other_weights(champion.network, ours):
+        log.warning("train: %s", said := compatibility.fresh(why_not))
+        return None, [said]
+    log.info("train: begins from the champion's weights")
+    return champion, ()
 
 
 def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
@@ -135,48 +169,80 @@ def _fitted(
     kept: "Checkpoints",
     batch_size: int,
     warnings: Sequence[str],
+    start: Sequence[Array] | None = None,
+    every: Callable[[], "Examples"] | None = None,
     after_epoch: "AfterEpoch | None" = None,
 ) -> tuple["keras.Model", "History"]:
-    """Return the network trained in batches of a size, compiled, and its history, which holds the warnings."""
-    import keras
-    import tensorflow as tf
+    """Return the network trained in batches of a size, compiled, and its history, which holds the warnings.
 
-    from tasks.networks import architecture, seeds
+    It begins from weights `start`, if there are any. With `every`, which gives the examples of training and validation
+    as one, the network is trained anew on these.
+    """
     from tasks.training import catalogue, devices, loop
-    from tasks.training.engine import Engine
-    from tasks.training.members import Members
 
     training, (train, validation) = request.training, examples
-    tf.config.experimental.enable_op_determinism()
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(training.seed % 2**32)
-    policy = devices.precision(training.precision, names)
+    build = functools.partial(_engine, request, encoder, loss, names=names, batch_size=batch_size, start=start)
     with devices.scope(names):
-        networks = []
-        for seed in range(training.seed, training.seed + training.members):
-            named = keras.name_scope(f"seed_{seed}") if training.members > 1 else contextlib.nullcontext()
-            with seeds.drawn_from(seed), named:  # HDF5 wants a name of its own for each variable of the optimiser
-                networks.append(architecture.build(request.network, encoder.slots, encoder.target, train.inputs))
-        optimizer = catalogue.optimizer(training.optimizer)
-        engine = (Members if training.members > 1 else Engine)(
-            networks if training.members > 1 else networks[0],
-            loss,
-            optimizer,
-            train,
-            batch_size=batch_size,
-            seed=training.seed,
-            policy=policy,
-            xla=training.xla,
-            epochs=training.epochs,
-            budget_bytes=devices.memory_bytes(training, names),
-        )
+        engine, optimizer = build(train)
         history = loop.fit(engine, validation, training, checkpoints=kept, warnings=warnings, after_epoch=after_epoch)
+        if every is not None:
+            del engine  # with the rows that it has on the device
+            engine, optimizer = build(every())
+            loop.refit(engine, history.best_epochs, checkpoints=kept.of("refit"))
         network = engine.published()
         if training.members > 1:  # members come from different epochs: no state of the optimiser belongs to all
             optimizer = catalogue.optimizer(training.optimizer)
             optimizer.build(network.trainable_variables)
     network.compile(optimizer=optimizer, loss=loss)
     return network, history
+
+
+def _engine(
+    request: TrainRequest,
+    encoder: TableEncoder,
+    loss: "keras.losses.Loss",
+    train: "Examples",
+    *,
+    names: tuple[str, ...],
+    batch_size: int,
+    start: Sequence[Array] | None,
+) -> tuple["Engine", "keras.optimizers.Optimizer"]:
+    """Return what trains the request's network on examples, from its beginning, and the optimiser to compile it with.
+
+    It is to be called in the scope of the devices.
+    """
+    import keras
+    import tensorflow as tf
+
+    from tasks.networks import architecture, seeds
+    from tasks.training import catalogue, devices
+    from tasks.training.engine import Engine
+    from tasks.training.members import Members
+
+    training, networks = request.training, []
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(training.seed % 2**32)
+    for seed in range(training.seed, training.seed + training.members):
+        named = keras.name_scope(f"seed_{seed}") if training.members > 1 else contextlib.nullcontext()
+        with seeds.drawn_from(seed), named:  # HDF5 wants a name of its own for each variable of the optimiser
+            networks.append(architecture.build(request.network, encoder.slots, encoder.target, train.inputs))
+    if start is not None:
+        networks[0].set_weights(start)
+    optimizer = catalogue.optimizer(training.optimizer)
+    engine = (Members if training.members > 1 else Engine)(
+        networks if training.members > 1 else networks[0],
+        loss,
+        optimizer,
+        train,
+        batch_size=batch_size,
+        seed=training.seed,
+        policy=devices.precision(training.precision, names),
+        xla=training.xla,
+        epochs=training.epochs,
+        budget_bytes=devices.memory_bytes(training, names),
+    )
+    return engine, optimizer
 
 
 def _loss(request: TrainRequest, contract: Contract, encoder: TableEncoder) -> "keras.losses.Loss":
@@ -243,6 +309,20 @@ def examples(
     found = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss), disk=place)
     _refuse_unweighable(found[0], loss)
     return found
+
+
+def _every(
+    encoded: Path, encoder: TableEncoder, contract: Contract, request: TrainRequest, *, disk: Path
+) -> "Examples":
+    """Return training and validation examples as one, all weighed as those of training are."""
+    from tasks.training import feed
+
+    disk.mkdir(exist_ok=True)
+    if stopping := request.training.early_stopping:
+        weighted = stopping.model_copy(update={"weighted": True})
+        training = request.training.model_copy(update={"early_stopping": weighted})
+        request = request.model_copy(update={"training": training})
+    return feed.joined(*examples(encoded, encoder, contract, request, disk=disk), disk=disk)
 
 
 def _wants_one_hot(contract: Contract, loss: "keras.losses.Loss") -> bool:

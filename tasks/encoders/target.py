@@ -177,6 +177,11 @@ class LabelsTarget(Record):
 FittedTarget = Annotated[NumberTarget | LabelTarget | LabelsTarget, Discriminator("kind")]
 
 
+def predicted(target: FittedTarget) -> tuple[str, ...]:
+    """Return the names of what is predicted: columns of numbers, classes or labels."""
+    return target.names if target.kind == "numbers" else target.classes
+
+
 class TargetFitter:
     """Collects the training split's target: mean and deviation of numbers, or counts of labels."""
 

@@ -109,7 +109,9 @@ def _page(content: Content, sections: Mapping[str, Section]) -> str:
         weighted=content.test.weight is not None,
         training_rows=len(content.scored["train"].truth),
         difference=_difference(content),
-        diagnosis=diagnosis.diagnose(
+        diagnosis=None
+        if content.train.refitted
+        else diagnosis.diagnose(
             content.scored,
             content.metrics,
             metric=content.verdict.metric,

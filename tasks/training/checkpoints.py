@@ -57,9 +57,13 @@ class Progress:
 class Checkpoints:
     """The checkpoints of one training, each in the place of the one before."""
 
-    def __init__(self, directory: Path | None) -> None:
-        """Keep checkpoints in a directory, or none."""
-        self._directory, self._due = directory, 0.0
+    def __init__(self, directory: Path | None, *, name: str = "batch") -> None:
+        """Keep checkpoints in a directory, or none; their files' names begin with `name`."""
+        self._directory, self._name, self._due = directory, name, 0.0
+
+    def of(self, name: str) -> "Checkpoints":
+        """Return the checkpoints of another training in the same directory."""
+        return Checkpoints(self._directory, name=name)
 
     def load(self, identity: Mapping[str, Any], like: Sequence[Array]) -> Progress:
         """Return the progress that was saved, or that of a beginning.
@@ -99,7 +103,7 @@ class Checkpoints:
         self._due = time.monotonic() + _SHARE * (time.monotonic() - started)
 
     def _path(self, identity: Mapping[str, Any]) -> Path | None:
-        return self._directory and self._directory / f"batch-{identity['batch_size']}.npz"
+        return self._directory and self._directory / f"{self._name}-{identity['batch_size']}.npz"
 
 
 def _alike(values: Sequence[Array], others: Sequence[Array]) -> bool:

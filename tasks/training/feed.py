@@ -6,9 +6,11 @@ it does not matter for the outcome where the rows are; a table that makes one po
 """
 
 import mmap
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,28 @@ class Examples:
     def arrays(self) -> tuple[dict[str, Array], Array, Floats]:
         """All arrays, as a structure."""
         return dict(self.inputs), self.target, self.weight
+
+
+def joined(first: Examples, second: Examples, *, disk: Path) -> Examples:
+    """Return the examples of both; inputs that are mapped from files are joined in files in `disk`."""
+    inputs = {
+        name: _joined(values, second.inputs[name], disk / f"joined.{index}")
+        for index, (name, values) in enumerate(first.inputs.items())
+    }
+    return Examples(
+        inputs, np.concatenate([first.target, second.target]), np.concatenate([first.weight, second.weight])
+    )
+
+
+def _joined(first: Array, second: Array, path: Path) -> Array:
+    if not isinstance(first, np.memmap):
+        return np.concatenate([first, second])
+    mapped: Any = (first, second)
+    with path.open("wb") as out:
+        for values in mapped:
+            with Path(values.filename).open("rb") as part:
+                shutil.copyfileobj(part, out)
+    return np.memmap(path, first.dtype, "r", shape=(len(first) + len(second), *first.shape[1:]))
 
 
 def let_go(values: Array) -> None:

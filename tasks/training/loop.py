@@ -55,6 +55,11 @@ class History(Curves):
         return len(self.loss)
 
     @property
+    def best_epochs(self) -> Sequence[int]:
+        """The best epoch of each network that was trained."""
+        return [each.best_epoch for each in self.members] or [self.best_epoch]
+
+    @property
     def kept_loss(self) -> float:
         """The validation loss of what is kept."""
         return self.validation_loss[self.best_epoch - 1] if self.ensemble_loss is None else self.ensemble_loss
@@ -86,6 +91,27 @@ def fit(
         checkpoints.save(engine.identity, progress)
     engine.state = progress.best
     return _history(engine, validation, progress, warnings)
+
+
+def refit(engine: Engine, epochs: Sequence[int], *, checkpoints: Checkpoints) -> None:
+    """Train each network for its number of epochs, without looking at anything else, and leave its weights behind.
+
+    It goes on from a checkpoint, if there is one. Raises TrainingError as soon as a loss is no number.
+    """
+    progress = checkpoints.load(engine.identity, like=engine.state)
+    if progress.epoch:
+        engine.state = progress.now
+    while (epoch := progress.epoch + 1) <= max(epochs):
+        loss, learns = engine.train(epoch), np.array(epochs) >= epoch
+        progress.member_losses.append(np.atleast_1d(loss).tolist())
+        progress.now = engine.state
+        progress.best = engine.best(learns, progress.now, progress.best)
+        progress.best_epochs = np.where(learns, epoch, progress.best_epochs).tolist()
+        event = {"stage": "train", "refit": True, "epoch": epoch, "epochs": max(epochs), "loss": progress.losses[-1]}
+        said = epoch, max(epochs), progress.losses[-1]
+        log.info("train: refit, epoch %d/%d, loss %.4g", *said, extra={"event": event})
+        checkpoints.save(engine.identity, progress)
+    engine.state = progress.best
 
 
 def _history(engine: Engine, validation: Examples, progress: Progress, warnings: Sequence[str]) -> History:

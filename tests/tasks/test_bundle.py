@@ -14,7 +14,7 @@ from schemas.data import Source
 from schemas.errors import ResourceError
 from schemas.spec_file import read_spec
 from schemas.stages import EncodeRequest, IngestRequest, Input, TrainRequest
-from tasks import bundle, encode, ingest, train
+from tasks import bundle_contents, encode, ingest, train
 from tasks.bundle import Bundle
 from tasks.encoders.table import TableEncoder
 from tasks.examples import write_example
@@ -53,7 +53,7 @@ def test_manifest_names_every_file_with_its_digest(trained):
 
 
 def test_bundle_asked_for_by_digest_opens(trained):
-    assert Bundle(Input(path=str(trained[0]), digest=bundle.digest(trained[0]))).contract.problem == "binary"
+    assert Bundle(Input(path=str(trained[0]), digest=bundle_contents.digest(trained[0]))).contract.problem == "binary"
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -65,7 +65,7 @@ def test_one_changed_bit_is_refused_before_the_file_is_parsed(trained, copy, mon
     content[int(place * (len(content) - 1))] ^= 1
     (copy / name).write_bytes(content)
     with pytest.raises(ResourceError, match=f"{name} was changed|is not the one asked for"):
-        Bundle(Input(path=str(copy), digest=bundle.digest(trained[0])))
+        Bundle(Input(path=str(copy), digest=bundle_contents.digest(trained[0])))
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -12,7 +12,7 @@ from flows import requests
 from schemas.evaluation import Evaluation
 from schemas.spec import Spec
 from schemas.stages import EncodeRequest, EvaluateRequest, EvaluateResult, Input
-from tasks import bundle, encode, evaluate, evaluation, ingest, train
+from tasks import bundle, bundle_contents, encode, evaluate, evaluation, ingest, train
 from tasks.findings import refits
 
 ROWS = 600
@@ -131,7 +131,7 @@ def test_champion_stands_beside_the_challenger(evaluated, tmp_path):
     result = evaluate.run(evaluated[0].model_copy(update=update))
     html = Path(result.path, "report.html").read_text(encoding="utf-8")
     assert "Challenger and champion predict the same for every test row." in html
-    assert bundle.digest(place) in html
+    assert bundle_contents.digest(place) in html
     assert set(figure(result, "roc").model) == {"champion", "model"}
 
 

@@ -14,7 +14,7 @@ from schemas.errors import DataError, ResourceError, SpecError
 from schemas.networks import Mlp
 from schemas.stages import EncodeRequest, IngestRequest, Input, PredictRequest, PredictResult, TrainRequest
 from schemas.training import Training
-from tasks import bundle, encode, ingest, predict, train
+from tasks import bundle, bundle_contents, encode, ingest, predict, train
 from tasks.tables import read_table
 
 CONTRACT = {
@@ -43,7 +43,7 @@ def trained(tmp_path_factory) -> Input:
     network, training = Mlp(hidden=(4,)), Training(epochs=10)
     asked = TrainRequest(workspace=workspace, ingest=ingested, encode=encoded, network=network, training=training)
     directory = Path(train.run(asked).path, "bundle")
-    return Input(path=str(directory), digest=bundle.digest(directory))
+    return Input(path=str(directory), digest=bundle_contents.digest(directory))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from flows import requests
 from schemas.spec import Spec
 from schemas.stages import EncodeRequest, EvaluateResult, IngestResult, Input, TrainResult
-from tasks import bundle, encode, evaluate, ingest, train
+from tasks import bundle_contents, encode, evaluate, ingest, train
 
 Chain = Callable[..., tuple[IngestResult, TrainResult, EvaluateResult]]
 
@@ -71,4 +71,4 @@ def champion(chain: Chain) -> Input:
     """The bundle of a champion."""
     _, trained, _ = chain(_rows(1), "champion")
     directory = Path(trained.path, "bundle")
-    return Input(path=str(directory), digest=bundle.digest(directory))
+    return Input(path=str(directory), digest=bundle_contents.digest(directory))
