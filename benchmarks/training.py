@@ -19,6 +19,7 @@ from benchmarks import page
 HEADER = ("| what | rows/s | against | rows/s | ratio |", "|---|---|---|---|---|")
 HIDDEN = (256, 128, 64)
 COLUMNS = 50
+_CODES = 1_000_000
 _WIDE_ROWS = 550_000  # above what a few pools take, so that they are streamed
 
 Rounds = dict[str, list[float]]
@@ -94,6 +95,7 @@ def _lines(rounds: Rounds) -> Iterator[str]:
         ("engine, dropout, batch norm, weights", "engine, batch 256"),
         ("engine with validation on a quarter as many rows", "engine, batch 256"),
         ("engine, 200 columns, streamed", "engine, 200 columns"),
+        ("engine, an embedding of 1,000,000 rows", "the same, not lazy"),
         ("8 members at once, batch 256", "engine, batch 256"),
         ("8 members at once, batch 256", "fit, batch 256"),
         ("8 members at once, 64-32, batch 64", "engine, 64-32, batch 64"),
@@ -132,6 +134,12 @@ def _variants(rows: int, folder: Path) -> dict[str, Callable[[], float]]:
         "engine, 200 columns": _engine(wide, wide_y, wide_ones, batch_size=256),
         "engine, 200 columns, streamed": _engine(mapped, wide_y, wide_ones, batch_size=256, budget_bytes=wide.nbytes),
     }
+    known = random.integers(0, _CODES, rows // 20, np.int32)
+    few: Mapping[str, Any] = {"batch_size": 256, "codes": known}
+    variants |= {
+        "engine, an embedding of 1,000,000 rows": _engine(x[: len(known)], y[: len(known)], ones[: len(known)], **few),
+        "the same, not lazy": _engine(x[: len(known)], y[: len(known)], ones[: len(known)], lazy=False, **few),
+    }
     x, y, ones = x[:quarter], y[:quarter], ones[:quarter]
     small: Mapping[str, Any] = {"batch_size": 64, "hidden": (64, 32)}
     variants |= {
@@ -155,22 +163,32 @@ def _timed(rows: int, epoch: Callable[[], object]) -> Callable[[], float]:
 
 
 def _engine(
-    x: Any, y: Any, weight: Any, *, batch_size: int, validated: int = 0, budget_bytes: int = 1 << 40, **network: Any
+    x: Any,
+    y: Any,
+    weight: Any,
+    *,
+    batch_size: int,
+    codes: Any = None,
+    lazy: bool = True,
+    validated: int = 0,
+    budget_bytes: int = 1 << 40,
+    **network: Any,
 ) -> Callable[[], float]:
     import keras
 
     from tasks.training.engine import Engine
     from tasks.training.feed import Examples
 
-    inputs = {"numbers": x}
+    inputs = {"numbers": x} if codes is None else {"numbers": x, "codes": codes}
     engine = Engine(
-        _network(x.shape[1], **network),
+        _network(x.shape[1], codes=_CODES if codes is not None else 0, **network),
         keras.losses.MeanSquaredError(),
         keras.optimizers.Adam(),
         Examples(inputs, y, weight),
         batch_size=batch_size,
         seed=0,
         xla="auto",
+        lazy_embeddings=lazy,
         epochs=200,
         budget_bytes=budget_bytes,
     )
@@ -206,15 +224,17 @@ def _members(x: Any, y: Any, weight: Any, *, batch_size: int, **network: Any) ->
     return _timed(8 * len(x), lambda: members.train(next(epochs)))
 
 
-def _network(columns: int, **network: Any) -> Any:
+def _network(columns: int, *, codes: int = 0, **network: Any) -> Any:
+    """Return a network of so many numbers and, if there are codes, of an embedding of 16 numbers."""
     from schemas.networks import Mlp
     from tasks.encoders.table import NUMBERS, Slot
     from tasks.encoders.target import NumberTarget
     from tasks.networks import mlp
 
-    slot = Slot(name=NUMBERS, shape=(columns,), columns=tuple(map(str, range(columns))))
+    slots = [Slot(name=NUMBERS, shape=(columns,), columns=tuple(map(str, range(columns))))]
+    slots += [Slot(name="codes", shape=(), columns=("codes",), cardinality=codes, size=16)] if codes else []
     target = NumberTarget(names=("y",), centers=(0.0,), scales=(1.0,))
-    return mlp.build(Mlp(**{"hidden": HIDDEN} | network), [slot], target)
+    return mlp.build(Mlp(**{"hidden": HIDDEN} | network), slots, target)
 
 
 def _fit(x: Any, y: Any, *, batch_size: int) -> Callable[[], float]:

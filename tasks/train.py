@@ -167,6 +167,7 @@ def _fitted(
             seed=training.seed,
             policy=policy,
             xla=training.xla,
+            lazy_embeddings=training.lazy_embeddings,
             epochs=training.epochs,
             budget_bytes=devices.memory_bytes(training, names),
         )

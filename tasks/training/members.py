@@ -5,7 +5,7 @@ their dropout, which is what makes an ensemble's members disagree (Fort, Hu and 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ import tensorflow as tf
 from schemas.errors import SpecError
 from tasks.encoders.base import Array
 from tasks.networks import ensemble
-from tasks.training import devices, noise
+from tasks.training import devices, lazy, noise
 from tasks.training.engine import Engine, weighted
 
 
@@ -63,6 +63,9 @@ class Members(Engine):
     @property
     def _no_loss(self) -> Any:
         return np.zeros(self.members)
+
+    def _lazy_tables(self, wanted: bool | Literal["auto"]) -> lazy.Tables:
+        return []
 
     def _gains_by_xla(self, epochs: int) -> bool:
         """Say no: on a CPU the plain graph takes a quarter of the time, by measurement."""
