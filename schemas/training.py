@@ -133,10 +133,10 @@ class Training(Document):
         moved = [key for key in _MOVES_ALL_ROWS if self.optimizer.arguments.get(key)]
         if names.find(self.optimizer.name, "optimizer").name != "Adam" or moved:
             raise ValueError(
-                f"lazy_embeddings: {' with '.join([self.optimizer.name, *moved])} moves all rows of an embedding in each "
-                "step; take plain adam, or set lazy_embeddings to auto"
+                f"lazy_embeddings: {' with '.join([self.optimizer.name, *moved])} moves all rows of an embedding in "
+                "each step; take plain adam, or set lazy_embeddings to auto"
             )
-        if self.members > 1 or isinstance(self.device, Gpus) and self.device.gpus > 1:
+        if self.members > 1 or (isinstance(self.device, Gpus) and self.device.gpus > 1):
             raise ValueError(
                 "lazy_embeddings is for one network on one device; set it to auto, or members and device.gpus to 1"
             )

@@ -46,8 +46,8 @@ class Engine:
     ) -> None:
         """Take a float32 network, built in the scope of the devices to train on; `policy` is the Keras dtype policy.
 
-        XLA and lazy embeddings are left to rules by sizes when they are auto, XLA's for so many epochs. Examples above the budget stay where
-        they are, and go to the device piece by piece.
+        XLA and lazy embeddings are left to rules by sizes when they are auto, XLA's for at most so many epochs. Examples
+        above the budget stay where they are, and go to the device piece by piece.
         """
         if policy == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -102,11 +102,11 @@ class Engine:
         return lazy.tables(self.network, self.optimizer, batch_size=self.batch_size, wanted=wanted)
 
     def _gains_by_xla(self, epochs: int) -> bool:
-        """Say whether XLA pays: it saves some 0.1 ms a step by measurement, and takes 1 to 3 s to compile.
+        """Say whether XLA pays: it saves some 0.1 ms a step of a network by measurement, and takes 1 to 3 s to compile.
 
         Sizes decide, not a stopwatch: the same training is to give the same bytes.
         """
-        steps = self._rows // self.batch_size * epochs
+        steps = self._rows // self.batch_size * epochs * self.members
         foreign = len(noise.seed_generators(self.network)) > len(noise.hashable(self.network))
         fits = steps >= _XLA_STEPS and self._step_flop <= _XLA_FLOP
         return fits and self._replicas == 1 and not foreign and not self._tables

@@ -71,17 +71,14 @@ def test_training_that_was_stopped_ends_with_the_same_bytes(engine, examples, tm
     given = coded(examples, RNG.integers(0, 50, 200))
     how = {"optimizer": ADAM, "hidden": (4,), "dropout": 0.2, "lazy_embeddings": True, "batch_size": 8}
 
-    class Stopped(Exception):
-        pass
-
     def stop(progress, *_):
         if progress.epoch == 3:
-            raise Stopped
+            raise InterruptedError
 
     training = Training(epochs=4, batch_size=8, early_stopping=None)
     whole = engine(given, **how)
     fit(whole, given, training)
-    with pytest.raises(Stopped):
+    with pytest.raises(InterruptedError):
         fit(engine(given, **how), given, training, checkpoints=Checkpoints(tmp_path), after_epoch=stop)
     resumed = engine(given, **how)
     fit(resumed, given, training, checkpoints=Checkpoints(tmp_path))
