@@ -50,7 +50,7 @@ def _refuse_own_steps(network: Custom, built: keras.Model) -> None:
         if isinstance(layer, keras.Model) and own:
             raise SpecError(
                 f"network.builder {network.builder}: {type(layer).__name__} has its own {' and '.join(own)}, which "
-                "training here never calls; put penalties into add_loss and the loss into training.loss, and take it out"
+                "training here never calls: take it out, and put the loss into training.loss, penalties into add_loss"
             )
 
 

@@ -46,7 +46,7 @@ class Engine:
     ) -> None:
         """Take a float32 network, built in the scope of the devices to train on; `policy` is the Keras dtype policy.
 
-        XLA and lazy embeddings are left to rules by sizes when they are auto, XLA's for at most so many epochs. Examples
+        XLA, for at most so many epochs, and lazy embeddings are left to rules by sizes when they are auto. Examples
         above the budget stay where they are, and go to the device piece by piece.
         """
         if policy == "mixed_float16":
