@@ -19,6 +19,7 @@ from benchmarks import page
 HEADER = ("| what | rows/s | against | rows/s | ratio |", "|---|---|---|---|---|")
 HIDDEN = (256, 128, 64)
 COLUMNS = 50
+_CODES = 1_000_000
 _WIDE_ROWS = 550_000  # above what a few pools take, so that they are streamed
 
 Rounds = dict[str, list[float]]
@@ -93,10 +94,14 @@ def _lines(rounds: Rounds) -> Iterator[str]:
         ("engine, batch 256", "PyTorch, fused Adam, batch 256"),
         ("engine, dropout, batch norm, weights", "engine, batch 256"),
         ("engine with validation on a quarter as many rows", "engine, batch 256"),
+        ("engine with a checkpoint after each epoch", "engine, batch 256"),
         ("engine, 200 columns, streamed", "engine, 200 columns"),
+        ("engine, an embedding of 1,000,000 rows", "the same, not lazy"),
         ("8 members at once, batch 256", "engine, batch 256"),
         ("8 members at once, batch 256", "fit, batch 256"),
         ("8 members at once, 64-32, batch 64", "engine, 64-32, batch 64"),
+        ("8 members, from building to epoch 10, batch 256", "8 trainings one by one, batch 256"),
+        ("8 members, from building to epoch 10, 64-32, batch 64", "8 trainings one by one, 64-32, batch 64"),
     ]
     for what, against in pairs:
         if what in rounds and against in rounds:
@@ -129,8 +134,15 @@ def _variants(rows: int, folder: Path) -> dict[str, Callable[[], float]]:
         "scikit-learn's MLP, batch 256": _scikit_learn(x[:quarter], y[:quarter, 0]),
         "engine, dropout, batch norm, weights": _engine(x, y, weight, batch_size=256, **rich),
         "engine with validation on a quarter as many rows": _engine(x, y, ones, batch_size=256, validated=quarter),
+        "engine with a checkpoint after each epoch": _engine(x, y, ones, batch_size=256, folder=folder),
         "engine, 200 columns": _engine(wide, wide_y, wide_ones, batch_size=256),
         "engine, 200 columns, streamed": _engine(mapped, wide_y, wide_ones, batch_size=256, budget_bytes=wide.nbytes),
+    }
+    known = random.integers(0, _CODES, rows // 20, np.int32)
+    few: Mapping[str, Any] = {"batch_size": 256, "codes": known}
+    variants |= {
+        "engine, an embedding of 1,000,000 rows": _engine(x[: len(known)], y[: len(known)], ones[: len(known)], **few),
+        "the same, not lazy": _engine(x[: len(known)], y[: len(known)], ones[: len(known)], lazy=False, **few),
     }
     x, y, ones = x[:quarter], y[:quarter], ones[:quarter]
     small: Mapping[str, Any] = {"batch_size": 64, "hidden": (64, 32)}
@@ -138,6 +150,13 @@ def _variants(rows: int, folder: Path) -> dict[str, Callable[[], float]]:
         "8 members at once, batch 256": _members(x, y, ones, batch_size=256),
         "engine, 64-32, batch 64": _engine(x, y, ones, **small),
         "8 members at once, 64-32, batch 64": _members(x, y, ones, **small),
+    }
+    few_rows, large = (x[:10_000], y[:10_000], ones[:10_000]), {"batch_size": 256}
+    variants |= {
+        "8 members, from building to epoch 10, batch 256": _wholly(1, _members, *few_rows, **large),
+        "8 trainings one by one, batch 256": _wholly(8, _engine, *few_rows, **large),
+        "8 members, from building to epoch 10, 64-32, batch 64": _wholly(1, _members, *few_rows, **small),
+        "8 trainings one by one, 64-32, batch 64": _wholly(8, _engine, *few_rows, **small),
     }
     return variants | ({"PyTorch, fused Adam, batch 256": torch} if torch else {})
 
@@ -155,37 +174,54 @@ def _timed(rows: int, epoch: Callable[[], object]) -> Callable[[], float]:
 
 
 def _engine(
-    x: Any, y: Any, weight: Any, *, batch_size: int, validated: int = 0, budget_bytes: int = 1 << 40, **network: Any
+    x: Any,
+    y: Any,
+    weight: Any,
+    *,
+    batch_size: int,
+    codes: Any = None,
+    lazy: bool = True,
+    validated: int = 0,
+    folder: Path | None = None,
+    epochs: int = 200,
+    budget_bytes: int = 1 << 40,
+    **network: Any,
 ) -> Callable[[], float]:
     import keras
 
+    from tasks.training.checkpoints import Checkpoints, Progress
     from tasks.training.engine import Engine
     from tasks.training.feed import Examples
 
-    inputs = {"numbers": x}
+    inputs = {"numbers": x} if codes is None else {"numbers": x, "codes": codes}
     engine = Engine(
-        _network(x.shape[1], **network),
+        _network(x.shape[1], codes=_CODES if codes is not None else 0, **network),
         keras.losses.MeanSquaredError(),
         keras.optimizers.Adam(),
         Examples(inputs, y, weight),
         batch_size=batch_size,
         seed=0,
         xla="auto",
-        epochs=200,
+        lazy_embeddings=lazy,
+        epochs=epochs,
         budget_bytes=budget_bytes,
     )
     seen = Examples({"numbers": x[:validated]}, y[:validated], weight[:validated])
-    epochs = iter(range(1, 1 << 30))
+    numbers = iter(range(1, 1 << 30))
 
     def epoch() -> None:
-        engine.train(next(epochs))
+        loss = engine.train(next(numbers))
         if validated:
             engine.loss(seen)
+        if folder:  # a new one, for the next checkpoint of the same would wait until it costs less than 2 %
+            Checkpoints(folder).save(engine.identity, Progress([[loss]], [[loss]], now=engine.state))
 
     return _timed(len(x), epoch)
 
 
-def _members(x: Any, y: Any, weight: Any, *, batch_size: int, **network: Any) -> Callable[[], float]:
+def _members(
+    x: Any, y: Any, weight: Any, *, batch_size: int, epochs: int = 1000, **network: Any
+) -> Callable[[], float]:
     """Return a measurement of 8 members: 1,000 rows are 125 that each of them sees."""
     import keras
 
@@ -200,21 +236,37 @@ def _members(x: Any, y: Any, weight: Any, *, batch_size: int, **network: Any) ->
         batch_size=batch_size,
         seed=0,
         xla="auto",
-        epochs=1000,
+        epochs=epochs,
     )
-    epochs = iter(range(1, 1 << 30))
-    return _timed(8 * len(x), lambda: members.train(next(epochs)))
+    numbers = iter(range(1, 1 << 30))
+    return _timed(8 * len(x), lambda: members.train(next(numbers)))
 
 
-def _network(columns: int, **network: Any) -> Any:
+def _wholly(times: int, variant: Callable[..., Callable[[], float]], *rows: Any, **keys: Any) -> Callable[[], float]:
+    """Return a measurement of 10 epochs of 8 networks, with what it takes to build, trace and compile them."""
+
+    def measure() -> float:
+        started = time.perf_counter()
+        for _ in range(times):
+            epoch = variant(*rows, epochs=10, **keys)
+            for _ in range(9):
+                epoch()
+        return (time.perf_counter() - started) / (8 * 10 * len(rows[0])) * 1000
+
+    return measure
+
+
+def _network(columns: int, *, codes: int = 0, **network: Any) -> Any:
+    """Return a network of so many numbers and, if there are codes, of an embedding of 16 numbers."""
     from schemas.networks import Mlp
     from tasks.encoders.table import NUMBERS, Slot
     from tasks.encoders.target import NumberTarget
     from tasks.networks import mlp
 
-    slot = Slot(name=NUMBERS, shape=(columns,), columns=tuple(map(str, range(columns))))
+    slots = [Slot(name=NUMBERS, shape=(columns,), columns=tuple(map(str, range(columns))))]
+    slots += [Slot(name="codes", shape=(), columns=("codes",), cardinality=codes, size=16)] if codes else []
     target = NumberTarget(names=("y",), centers=(0.0,), scales=(1.0,))
-    return mlp.build(Mlp(**{"hidden": HIDDEN} | network), [slot], target)
+    return mlp.build(Mlp(**{"hidden": HIDDEN} | network), slots, target)
 
 
 def _fit(x: Any, y: Any, *, batch_size: int) -> Callable[[], float]:

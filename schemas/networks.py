@@ -75,7 +75,8 @@ class Custom(_Network):
     """A network of your own, made by a function: `{kind: custom, builder: module:function, filters: 16}`.
 
     The function gets the inputs by name and the keys beside `builder` as arguments. It returns a tensor of shape
-    (rows, features), to which the output layer of the problem is added.
+    (rows, features), to which the output layer of the problem is added. A Keras model within it that has its own
+    train_step or compute_loss is refused: training would never call them.
     """
 
     model_config = ConfigDict(extra="allow")

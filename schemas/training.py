@@ -78,6 +78,9 @@ class Gpus(Document):
 _LOOKS_AT_WHOLE_VARIABLES = {"Adafactor", "Lamb", "Muon"}
 """Optimisers whose update of a weight depends on the shape or the norm of its variable."""
 
+_MOVES_ALL_ROWS = ("amsgrad", "weight_decay", "use_ema", "gradient_accumulation_steps")
+"""Arguments of Adam by which a row moves, or is kept, whose gradient is zero."""
+
 Device = Literal["auto", "cpu", "gpu"] | Gpus
 
 
@@ -116,9 +119,28 @@ class Training(Document):
     that is fast at another."""
     xla: Literal["auto"] | bool = "auto"
     """Whether steps are compiled by XLA; auto compiles where training is long enough to gain by it."""
+    lazy_embeddings: Literal["auto"] | bool = "auto"
+    """Whether an embedding's row moves only in steps whose batch holds it, which plain Adam can do: a step then takes
+    no longer for a larger table. auto does so for tables of 20,000 rows or more that have 50 times the batch's."""
     memory_mb: int | None = Field(default=None, ge=1)
     """How much memory the encoded rows may take, in MiB; larger ones are streamed from disk, with the same outcome. By
     default a quarter of the machine's or, on a GPU, half of the card's."""
+
+    @model_validator(mode="after")
+    def _lazy_embeddings_are_possible(self) -> Self:
+        if self.lazy_embeddings is not True:
+            return self
+        moved = [key for key in _MOVES_ALL_ROWS if self.optimizer.arguments.get(key)]
+        if names.find(self.optimizer.name, "optimizer").name != "Adam" or moved:
+            raise ValueError(
+                f"lazy_embeddings: {' with '.join([self.optimizer.name, *moved])} moves all rows of an embedding in "
+                "each step; take plain adam, or set lazy_embeddings to auto"
+            )
+        if self.members > 1 or (isinstance(self.device, Gpus) and self.device.gpus > 1):
+            raise ValueError(
+                "lazy_embeddings is for one network on one device; set it to auto, or members and device.gpus to 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _members_are_independent(self) -> Self:

@@ -239,6 +239,7 @@ def _engine(
         seed=training.seed,
         policy=devices.precision(training.precision, names),
         xla=training.xla,
+        lazy_embeddings=training.lazy_embeddings,
         epochs=training.epochs,
         budget_bytes=devices.memory_bytes(training, names),
     )

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from schemas.errors import SpecError, TrainingError
 from tasks.encoders.base import Array
-from tasks.training import devices, noise
+from tasks.training import devices, lazy, noise
 from tasks.training.feed import Examples, Feed, Pool, let_go
 
 log = logging.getLogger("evermodel.train")
@@ -40,13 +40,14 @@ class Engine:
         seed: int,
         policy: str = "float32",
         xla: bool | Literal["auto"] = False,
+        lazy_embeddings: bool | Literal["auto"] = "auto",
         epochs: int = 1,
         budget_bytes: int = 1 << 40,
     ) -> None:
         """Take a float32 network, built in the scope of the devices to train on; `policy` is the Keras dtype policy.
 
-        XLA is left to a rule by sizes when it is auto, for at most so many epochs. Examples above the budget stay where
-        they are, and go to the device piece by piece.
+        XLA, for at most so many epochs, and lazy embeddings are left to rules by sizes when they are auto. Examples
+        above the budget stay where they are, and go to the device piece by piece.
         """
         if policy == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -55,6 +56,7 @@ class Engine:
         optimizer.build(self._trainable)
         self._strategy, self._replicas = tf.distribute.get_strategy(), tf.distribute.get_strategy().num_replicas_in_sync
         self._feed = Feed(examples, batch_size=batch_size, seed=seed, budget_bytes=budget_bytes, place=self._placed)
+        self._tables = self._lazy_tables(lazy_embeddings)
         self._step_flop = 6 * batch_size * network.count_params()
         self._steps_a_call = max(100, _CALL_FLOP // (self._step_flop * self.members))
         self._fall_back, self.xla = xla == "auto", self._gains_by_xla(epochs) if xla == "auto" else xla
@@ -94,14 +96,20 @@ class Engine:
     def _trainable(self) -> list[keras.Variable]:
         return list(self.network.trainable_variables)
 
+    def _lazy_tables(self, wanted: bool | Literal["auto"]) -> lazy.Tables:
+        if self._replicas > 1:
+            return []
+        return lazy.tables(self.network, self.optimizer, batch_size=self.batch_size, wanted=wanted)
+
     def _gains_by_xla(self, epochs: int) -> bool:
-        """Say whether XLA pays: it saves some 0.1 ms a step by measurement, and takes 1 to 3 s to compile.
+        """Say whether XLA pays: it saves some 0.1 ms a step of a network by measurement, and takes 1 to 3 s to compile.
 
         Sizes decide, not a stopwatch: the same training is to give the same bytes.
         """
-        steps = self._rows // self.batch_size * epochs
+        steps = self._rows // self.batch_size * epochs * self.members
         foreign = len(noise.seed_generators(self.network)) > len(noise.hashable(self.network))
-        return steps >= _XLA_STEPS and self._step_flop <= _XLA_FLOP and self._replicas == 1 and not foreign
+        fits = steps >= _XLA_STEPS and self._step_flop <= _XLA_FLOP
+        return fits and self._replicas == 1 and not foreign and not self._tables
 
     def _placed(self, arrays: Any) -> Any:
         """Return arrays as tensors on the device; of several devices, on each of them."""
@@ -224,11 +232,15 @@ class Engine:
             loss += tf.add_n(self.network.losses) / self._replicas if self.network.losses else 0.0
             scaled = self.optimizer.scale_loss(loss)
         variables = [variable.value for variable in self.network.trainable_variables]
-        self.optimizer.apply([_summed(gradient) for gradient in tape.gradient(scaled, variables)])
+        lazy.apply(self.optimizer, tape.gradient(scaled, variables), self._tables)
         return loss * size
 
     def _outputs(self, inputs: Any, *, training: bool) -> tf.Tensor:
-        with devices.computing_in(self.policy, self.network), noise.hashed(self.network):
+        with (
+            devices.computing_in(self.policy, self.network),
+            noise.hashed(self.network),
+            lazy.gathered(self._tables),
+        ):
             return self.network(inputs, training=training)
 
     def loss(self, examples: Examples) -> Any:
@@ -277,11 +289,6 @@ def weighted(loss: keras.losses.Loss, target: tf.Tensor, outputs: tf.Tensor, wei
         return loss.call(target, outputs) * weight
     each = loss.call(target[..., None], outputs[..., None])  # a loss averages over the last axis, here of size 1
     return tf.reduce_mean(each * weight, axis=-1)
-
-
-def _summed(gradient: Any) -> Any:
-    """Return an embedding's gradient with one entry a row: Keras would square each of a row's parts by itself."""
-    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def no_number(when: str, loss: Any) -> TrainingError:

@@ -51,6 +51,20 @@ def doubled(inputs, units=4):
 def wrong(inputs):
     return inputs["numbers"][:, :, None]
 
+class Contrastive(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(4)
+
+    def call(self, values):
+        return self.dense(values)
+
+    def train_step(self, data):
+        return {}
+
+def contrastive(inputs):
+    return Contrastive()(inputs["numbers"])
+
 number = 3
 """
 
@@ -215,6 +229,10 @@ def test_network_with_a_layer_of_ones_own_is_loaded_again(diabetes, own):
     [
         ({"builder": "own_code:doubled", "unit": 3}, r"own_code:doubled refuses \{'unit': 3\}"),
         ({"builder": "own_code:wrong"}, r"own_code:wrong fails: TypeError: a tensor of shape \(rows, features\) is"),
+        (
+            {"builder": "own_code:contrastive"},
+            "own_code:contrastive: Contrastive has its own train_step, which training",
+        ),
         ({"builder": "os:system"}, "module os is not allowed"),
     ],
 )

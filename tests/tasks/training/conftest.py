@@ -58,6 +58,7 @@ def engine():
         seed: int = 0,
         policy: str = "float32",
         xla: bool | str = False,
+        lazy_embeddings: bool | str = "auto",
         epochs: int = 1,
         budget_bytes: int = 1 << 30,
         **network: Any,
@@ -67,7 +68,9 @@ def engine():
         with seeds.drawn_from(seed):
             built = mlp.build(Mlp(**{"hidden": ()} | network), _slots(given.inputs), target)
         losses, optimizers = catalogue.loss(Named(name=loss)), catalogue.optimizer(optimizer)
-        how = {"policy": policy, "xla": xla, "epochs": epochs, "budget_bytes": budget_bytes}
-        return Engine(built, losses, optimizers, given, batch_size=batch_size, seed=seed, **how)
+        how = {"policy": policy, "xla": xla, "lazy_embeddings": lazy_embeddings, "epochs": epochs}
+        return Engine(
+            built, losses, optimizers, given, batch_size=batch_size, seed=seed, budget_bytes=budget_bytes, **how
+        )
 
     return make

@@ -1,5 +1,7 @@
 """Members: each learns as it would alone, keeps its own best epoch, and together they are one Keras network."""
 
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -60,6 +62,22 @@ def test_each_member_learns_as_it_would_alone(examples, name):
         assert losses.shape == (2,)
         assert losses[1] == pytest.approx(single.train(epoch), rel=loose)
     assert together.loss(given)[1] == pytest.approx(single.loss(given), rel=loose)
+
+
+def test_xla_compiles_members_once(examples):
+    together, seconds = members(examples(X[:40], Y[:40]), dropout=0.2, how={"xla": True}), []
+    for epoch in range(1, 7):
+        started = time.perf_counter()
+        together.train(epoch)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds[1:]) < seconds[0] / 10
+
+
+def test_sizes_decide_on_xla_and_each_member_counts(examples):
+    given, how = examples(X, Y), {"xla": "auto", "epochs": 2_000}
+    assert members(given, how=how).xla
+    assert not members(given, how=how | {"epochs": 1_000}).xla
+    assert not alone(given, 0, how=how).xla
 
 
 def test_noise_of_the_first_member_is_that_of_its_seed_alone_and_others_have_their_own(examples):
