@@ -20,12 +20,14 @@ class Run:
     printed: str
 
 
-def run(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Run:
+def run(
+    *arguments: str | Path, environment: Mapping[str, str] | None = None, python: str | Path = sys.executable
+) -> Run:
     """Run Python with arguments to its end, and return what it took; ends the benchmark when it fails."""
     started = time.perf_counter()
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, *map(str, arguments)], stdout=printed, stderr=said, env=os.environ | (environment or {})
+            [str(python), *map(str, arguments)], stdout=printed, stderr=said, env=os.environ | (environment or {})
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started

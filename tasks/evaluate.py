@@ -13,7 +13,6 @@ from schemas.evaluation import Evaluation
 from schemas.profile import Profile
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, TrainResult, TuneResult
 from tasks import plugins, stage
-from tasks.splits import SPLITS
 
 if TYPE_CHECKING:
     from tasks.bundle import Bundle
@@ -54,6 +53,7 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     from tasks.promotion import gate, smoke
     from tasks.reports import report
     from tasks.reports.content import Content
+    from tasks.splits import SPLITS
 
     ingested, ingest = stage.opened(IngestResult, request.ingest)
     trained, train = stage.opened(TrainResult, request.train)

@@ -1,11 +1,12 @@
 """Register: a version of the model in MLflow with all that belongs to it, and the aliases."""
 
+import functools
 import importlib.metadata
 import json
 import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from tasks.workspaces import MANIFEST, place
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
+
+    from tasks.promotion.smoke import Tester
 
 log = logging.getLogger("evermodel.register")
 
@@ -60,12 +63,17 @@ def run(request: RegisterRequest) -> RegisterResult:
 
 
 def _make(request: RegisterRequest, out: Path) -> Mapping[str, Any]:
+    from tasks.promotion import smoke
+
     store = registry_of(request)
     _, evaluation = stage.opened(EvaluateResult, request.evaluate)
-    with store.locked(request.name):
-        version = _version(request, store) or _new_version(request, store, out)
-    store.client.set_registered_model_alias(request.name, tags.CHALLENGER, version.version)
-    outcome = _outcome(request, store, version, evaluation, out)
+    with smoke.Tester() as tester:
+        if request.smoke and evaluation.verdict.better:
+            tester.start()
+        with store.locked(request.name):
+            version = _version(request, store) or _new_version(request, store, out)
+        store.client.set_registered_model_alias(request.name, tags.CHALLENGER, version.version)
+        outcome = _outcome(request, store, version, evaluation, functools.partial(_smoke, request, store, tester, out))
     figures = {"name": request.name, "version": version.version, **outcome}
     shown = {**figures, "checks": [check.model_dump() for check in outcome["checks"]]}
     (out / "version.json").write_text(json.dumps(shown, indent=2) + "\n")
@@ -74,7 +82,11 @@ def _make(request: RegisterRequest, out: Path) -> Mapping[str, Any]:
 
 
 def _outcome(
-    request: RegisterRequest, store: Registry, version: Version, evaluation: EvaluateResult, out: Path
+    request: RegisterRequest,
+    store: Registry,
+    version: Version,
+    evaluation: EvaluateResult,
+    smoke_test: Callable[[Version], Check],
 ) -> dict[str, Any]:
     """Promote the version, or not; return promoted, waits, reason and the checks that were made here."""
     if tags.CHAMPION in version.aliases:  # a killed run had promoted it, or a person did
@@ -82,7 +94,7 @@ def _outcome(
         if not decisions.of(version):
             decisions.replace(store, version, champion=version.version, what="promoted", why=why)
         return {"promoted": True, "reason": why, "checks": ()}
-    checks, why_not = _objections(request, store, version, evaluation, out)
+    checks, why_not = _objections(request, store, version, evaluation, smoke_test)
     what, why = _decision(request, evaluation, why_not)
     if what == "promoted":
         try:
@@ -108,7 +120,11 @@ def _decision(request: RegisterRequest, evaluation: EvaluateResult, why_not: str
 
 
 def _objections(
-    request: RegisterRequest, store: Registry, version: Version, evaluation: EvaluateResult, out: Path
+    request: RegisterRequest,
+    store: Registry,
+    version: Version,
+    evaluation: EvaluateResult,
+    smoke_test: Callable[[Version], Check],
 ) -> tuple[tuple[Check, ...], str]:
     """Return the checks that were made here, and why the version may not become champion: nothing if it may."""
     if not evaluation.verdict.better:
@@ -121,19 +137,17 @@ def _objections(
         return (), f"not promoted: {past[-1].sentence}; evermodel promote {version.name} {version.version} overrules"
     if not request.smoke:
         return (), ""
-    check = _smoke(request, store, version, out)
+    check = smoke_test(version)
     return (check,), "" if check.passed else f"not promoted: {check.sentence}"
 
 
-def _smoke(request: RegisterRequest, store: Registry, version: Version, out: Path) -> Check:
+def _smoke(request: RegisterRequest, store: Registry, tester: "Tester", out: Path, version: Version) -> Check:
     """Load the registered model as it comes from the registry, and predict what evaluate predicted."""
-    from tasks.promotion import smoke
-
     ingested, _ = stage.opened(IngestResult, request.ingest)
     evaluated, _ = stage.opened(EvaluateResult, request.evaluate)
     folder = out / "registered"
     model = store.download(version, folder)
-    check = smoke.check(model, rows=ingested / "rows" / "test.parquet", evaluated=evaluated, count=request.smoke)
+    check = tester.check(model, rows=ingested / "rows" / "test.parquet", evaluated=evaluated, count=request.smoke)
     remove(folder)
     store.client.set_model_version_tag(version.name, version.version, *_tag(check))
     return check

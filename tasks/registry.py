@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.errors import ResourceError, SpecError
 from schemas.stages import Input, TrainResult
-from tasks import stage
+from tasks import registry_store, stage
 from tasks.lease import Lease
 from tasks.registry_memory import RegistryMemory
 from tasks.scratch import scratch
@@ -77,7 +77,7 @@ class Registry:
         from mlflow import MlflowClient
 
         if self.is_local:
-            self._home.mkdir(parents=True, exist_ok=True)
+            registry_store.make(self._database, str(self.artifacts))
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     @property

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -38,9 +37,11 @@ def _column_hashes(column: pa.Array) -> UInts:
 
 def text_hashes(texts: pa.Array, *, hash_key: str = "0123456789123456") -> UInts:
     """Return a 64-bit hash of each text, shape (n,); 0 for a missing one. Another key of 16 signs, other hashes."""
+    from pandas.util import hash_array
+
     encoded = texts.dictionary_encode()
     texts_once = encoded.dictionary.to_numpy(zero_copy_only=False)
-    known = pd.util.hash_array(texts_once, hash_key=hash_key, categorize=False)
+    known = hash_array(texts_once, hash_key=hash_key, categorize=False)
     codes = encoded.indices.fill_null(len(known)).to_numpy()
     return np.append(known, np.uint64(0))[codes]  # a missing value takes the last
 

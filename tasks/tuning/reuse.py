@@ -14,7 +14,6 @@ from schemas.document import digest
 from schemas.drift import Drift
 from schemas.stages import Input, Tuned, TuneRequest, TuneResult
 from tasks import tags, tune
-from tasks.drift import references
 from tasks.registry import Registry, Version
 
 log = logging.getLogger("evermodel.tune")
@@ -43,6 +42,8 @@ def known(request: TuneRequest, versions: Sequence[Version], *, drifted: Callabl
 
 def drifted(version: Version, *, registry: Registry, ingest: Input, drift: Drift) -> bool:
     """Say whether ingested rows have drifted from those that a version was made from, or nobody can tell."""
+    from tasks.drift import references
+
     report = references.between(registry.bundle(version), ingest, drift)
     if report is not None:
         log.info("tune: since version %s, for which settings were tuned: %s", version.version, report.summary.reason)

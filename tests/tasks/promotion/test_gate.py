@@ -219,7 +219,8 @@ def test_a_registered_model_that_does_not_load_fails_the_test(
     shutil.copytree(Path(made[1]["train"].path, "bundle"), copy)
     (copy / "encoder.json").unlink()
     rows = Path(made[1]["ingest"].path, "rows", "test.parquet")
-    found = smoke.check(tmp_path / "model", rows=rows, evaluated=Path(made[2].path), count=5)
+    with smoke.Tester() as tester:
+        found = tester.check(tmp_path / "model", rows=rows, evaluated=Path(made[2].path), count=5)
     assert not found.passed
     assert "it does not load: " in found.sentence
     assert "encoder.json" in found.sentence
