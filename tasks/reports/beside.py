@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tasks.encoders.base import Array
+from tasks.reports.confusion import Rates
 from tasks.reports.elements import Table
 from tasks.reports.formatting import number, signed
 
@@ -30,3 +31,13 @@ def table(
         ),
         caption=f"{caption} The difference is challenger less champion, on the same test rows.".strip(),
     )
+
+
+def rates(what: str, names: Sequence[str], challenger: Rates, champion: Rates, *, shown: Array) -> Table:
+    """Return a row for each class or label that is shown, with F1, precision and recall of both."""
+    figures = {
+        "F1": (challenger.f1, champion.f1),
+        "precision": (challenger.precision, champion.precision),
+        "recall": (challenger.recall, champion.recall),
+    }
+    return table(what, names, figures, shown=shown)

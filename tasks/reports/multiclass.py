@@ -25,7 +25,7 @@ def section(content: Content) -> Section:
     listed, champion = np.sort(ranked[:_MOST_LISTED]), content.champion
     tables = (
         _classes(test, rows, listed),
-        *([_beside(test, champion, listed)] if champion else []),
+        *([beside.rates("class", test.names, _rates(test), _rates(champion), shown=listed)] if champion else []),
         *([confusions] if confusions.rows else []),
     )
     curves = one_against_rest.plot(test, ranked, champion)
@@ -107,16 +107,6 @@ def _rates(scored: Scored) -> Rates:
         hit=np.bincount(scored.truth[right], weight[right], minlength=classes),
         total=float(weight.sum()),
     )
-
-
-def _beside(test: Scored, champion: Scored, shown: Array) -> Table:
-    own, other = _rates(test), _rates(champion)
-    figures = {
-        "F1": (own.f1, other.f1),
-        "precision": (own.precision, other.precision),
-        "recall": (own.recall, other.recall),
-    }
-    return beside.table("class", test.names, figures, shown=shown)
 
 
 def _confusions(test: Scored, rows: Array) -> Table:

@@ -32,7 +32,7 @@ def section(content: Content) -> Section:
         ),
         tables=(
             _labels(test, rates, np.average(test.truth, axis=0, weights=test.weight), listed),
-            *([_beside(test, champion, listed)] if champion else []),
+            *([beside.rates("label", test.names, _rates(test), _rates(champion), shown=listed)] if champion else []),
             _costs(test, content.scored["validation"], content.evaluation.costs or Costs(), listed),
         ),
     )
@@ -52,16 +52,6 @@ def _calls(scored: Scored) -> Calls:
 def _calibration(test: Scored, champion: Scored | None) -> Plot:
     others = None if champion is None else _calls(champion)
     return reliability.plot(_calls(test), others, y="share of ones", counted="labels")
-
-
-def _beside(test: Scored, champion: Scored, shown: Array) -> Table:
-    own, other = _rates(test), _rates(champion)
-    figures = {
-        "F1": (own.f1, other.f1),
-        "precision": (own.precision, other.precision),
-        "recall": (own.recall, other.recall),
-    }
-    return beside.table("label", test.names, figures, shown=shown)
 
 
 def _costs(test: Scored, validation: Scored, costs: Costs, shown: Array) -> Table:
