@@ -120,7 +120,7 @@ def test_5_exotic_name_is_taken_and_is_never_a_path(ingest_request, ingested, fr
         ingest_request(table, name=f"a.{ending}", columns={name: {"kind": "numeric"}, "x": {"kind": "numeric"}})
     )
     assert rows.column(name).to_pylist() == frame["x"].tolist()
-    files = {"contract.json", "profile.json", "rejected.parquet"}
+    files = {"contract.json", "profile.json", "reference.json", "rejected.parquet"}
     assert {*result.files} == files | {f"rows/{split}.parquet" for split in ("train", "validation", "test")}
 
 

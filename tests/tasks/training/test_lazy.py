@@ -1,4 +1,4 @@
-"""Lazy embeddings: Adam where each row is in the batch, stillness where it is not, and the same bytes after a stop."""
+"""Lazy embeddings (R9): Adam where each row is in the batch, stillness where it is not, the same bytes after a stop."""
 
 import keras
 import numpy as np
