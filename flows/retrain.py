@@ -123,18 +123,19 @@ def retrain(
     """
     secret_files.load()
     spec = changes.applied_to(spec)
+    plugins.source_digests(spec.own_code)  # refuses what the operator does not allow before anything is done
     work = [spec.model_dump(mode="json"), force, verify]
     resumed = approval.was_asked()
     with overlap.turn(spec, workspace=workspace, work=work, must_run=resumed) as not_now:
         if not_now:
             return outcomes.ended(RunResult.skipped(spec.name, not_now), resumed=resumed)
-        return outcomes.ended(_retrained(spec, workspace, force=force, verify=verify), resumed=resumed)
+        made = _retrained(spec, workspace, force=force and not resumed, verify=verify)
+        return outcomes.ended(made, resumed=resumed)
 
 
 def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunResult:
     """Run the stages, one after the other."""
-    plugins.source_digests(spec.own_code)  # refuses what the operator does not allow before any data is read
-    chain = _Chain(spec, workspace, force=force and not approval.was_asked())
+    chain = _Chain(spec, workspace, force=force)
     ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace, verify=verify))
     start, begun = chain.start(train_request(spec, workspace=workspace, ingest=ingest, encode=None))
     encode = chain.run(EncodeResult, encode_request(workspace=workspace, ingest=ingest, start=begun))
