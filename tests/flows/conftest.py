@@ -1,5 +1,6 @@
 """Prefect servers for the flows' tests, and a small spec on real data."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -31,7 +32,21 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def prefect_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server of this test run's own that serves its UI; its API is below it, at /api."""
-    home = tmp_path_factory.mktemp("prefect")
+    with _serving(tmp_path_factory.mktemp("prefect")) as (address, _):
+        yield address
+
+
+@pytest.fixture
+def mortal_server(tmp_path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The API address of a Prefect server for one test, and what kills it."""
+    home = tmp_path / "prefect"
+    home.mkdir()
+    with _serving(home) as (address, server):
+        yield f"{address}/api", lambda: os.killpg(server.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _serving(home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", port]
@@ -47,9 +62,10 @@ def prefect_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         _wait_until_healthy(f"http://127.0.0.1:{port}/api/health", server)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", server
     finally:
-        os.killpg(server.pid, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGINT)
         server.wait(60)
 
 
