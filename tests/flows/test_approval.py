@@ -78,7 +78,7 @@ def answer(**said: str) -> threading.Thread:
 
 
 def paused(client: SyncPrefectClient, state: str = "Paused") -> Any:
-    for _ in range(600):
+    for _ in range(1500):
         waiting = [run for run in client.read_flow_runs() if run.state_name == state]
         if waiting:
             keyset = waiting[0].state.state_details.run_input_keyset
@@ -170,7 +170,7 @@ def test_a_deployments_run_is_suspended_and_goes_on_in_a_new_process_when_it_is_
             assert waiting.id == made.id
             published = {path: path.stat().st_mtime for path in (tmp_path / "ws").glob("*/*/result.json")}
             resume_flow_run(waiting.id, run_input={"decision": "approve", "who": "Ada", "why": "at last"})
-            for _ in range(600):
+            for _ in range(1500):
                 if (run := client.read_flow_run(made.id)).state.is_final():
                     break
                 time.sleep(0.2)
