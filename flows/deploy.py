@@ -142,6 +142,8 @@ def _deploy(
     parameters: dict[str, Any] | None = None,
     schedules: Sequence[DeploymentScheduleCreate] = (),
 ) -> UUID:
+    if pool is None:
+        _leave_pool(client, f"{flow.name}/{name}")
     return client.create_deployment(
         client.create_flow_from_name(flow.name),
         name,
@@ -157,6 +159,16 @@ def _deploy(
         description=flow.description,
         tags=["evermodel"],
     )
+
+
+def _leave_pool(client: SyncPrefectClient, full_name: str) -> None:
+    """Remove a deployment that a work pool runs: the server does not take it out of the pool."""
+    try:
+        standing = client.read_deployment_by_name(full_name)
+    except ObjectNotFound:
+        return
+    if standing.work_pool_name:
+        client.delete_deployment(standing.id)
 
 
 def _borne(schema: dict[str, Any]) -> dict[str, Any]:
