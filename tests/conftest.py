@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,11 @@ from schemas.spec import Spec
 from schemas.stages import IngestRequest
 
 _CHECKOUT = Path(__file__).parents[1]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # or workers and servers would never hear that they shall end
 
 _SPEC = {
     "name": "test",
