@@ -26,9 +26,7 @@ from schemas.stages import IngestRequest
 _CHECKOUT = Path(__file__).parents[1]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # or workers would never hear of it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # or workers would never hear of it
 
 _SPEC = {
     "name": "test",
