@@ -30,7 +30,8 @@ import sys
 from pathlib import Path
 from flows.requests import ingest_request, train_request
 from schemas.spec import Spec
-from schemas.stages import EncodeRequest, Input, PredictRequest
+from schemas.prediction import PredictRequest
+from schemas.stages import EncodeRequest, Input
 from tasks import encode, ingest, train
 spec, workspace = Spec.load(Path(sys.argv[1])), sys.argv[2]
 ingested = ingest.run(ingest_request(spec, workspace=workspace))

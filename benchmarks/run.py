@@ -12,7 +12,8 @@ from benchmarks.processes import run
 from benchmarks.tables import write_table
 from flows.requests import ingest_request
 from schemas.document import Document
-from schemas.stages import EncodeRequest, IngestResult, PredictRequest
+from schemas.prediction import PredictRequest
+from schemas.stages import EncodeRequest, IngestResult
 
 HEADER = ("rows", "stage", "seconds", "processor seconds", "rows/s", "peak memory, MB")
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from schemas.contract import KEY, ROW
 from schemas.errors import ResourceError, SpecError
-from schemas.stages import PredictRequest, PredictResult, Rows
+from schemas.prediction import PredictRequest, PredictResult
+from schemas.stages import Rows
 from tasks import stage
 from tasks.bundle import Bundle
 from tasks.parallel import in_order

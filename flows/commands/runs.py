@@ -70,7 +70,7 @@ def predict(
     allow(allowed)
     from flows import display
     from schemas.data import Source
-    from schemas.stages import PredictRequest
+    from schemas.prediction import PredictRequest
     from tasks import predict as stage
     from tasks.registry import Registry
 

@@ -30,7 +30,7 @@ def _plot(slices: Sequence[Slice], metric: str, whole: float) -> Plot:
             axes.plot([each.interval.low, each.interval.high], [place] * 2, color=drawing.BLUE, alpha=0.45, linewidth=3)
         if math.isfinite(each.score):
             axes.plot([each.score], [place], "o", color=drawing.BLUE, markersize=6)
-    axes.set_yticks(places, [shorten(each.value, 40) for each in slices])
+    axes.set_yticks(places, [shorten(each.value, 24) for each in slices])
     first = np.cumsum([0, *(len(group) for group in groups)])[:-1]
     for at, group in zip(first, groups, strict=True):
         axes.annotate(

@@ -11,9 +11,10 @@ from flows.requests import ingest_request
 from flows.runners import docker
 from schemas.data import Source
 from schemas.errors import SpecError
+from schemas.prediction import PredictRequest
 from schemas.runners import EVERY_RUN, Docker
 from schemas.spec import Spec
-from schemas.stages import EncodeRequest, EncodeResult, IngestResult, PredictRequest
+from schemas.stages import EncodeRequest, EncodeResult, IngestResult
 from tasks import encode, ingest, predict, stage
 from tasks.registry import Registry
 from tasks.stores import open_url

@@ -12,7 +12,8 @@ from schemas.contract import Contract
 from schemas.data import HashSplit, Source
 from schemas.errors import DataError, ResourceError, SpecError
 from schemas.networks import Mlp
-from schemas.stages import EncodeRequest, IngestRequest, Input, PredictRequest, PredictResult, TrainRequest
+from schemas.prediction import PredictRequest, PredictResult
+from schemas.stages import EncodeRequest, IngestRequest, Input, TrainRequest
 from schemas.training import Training
 from tasks import bundle, bundle_contents, encode, ingest, predict, train
 from tasks.tables import read_table

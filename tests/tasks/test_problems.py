@@ -10,9 +10,10 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 
 from schemas.contract import Contract
 from schemas.data import Source
+from schemas.prediction import PredictRequest
 from schemas.spec import Spec
 from schemas.spec_file import read_spec
-from schemas.stages import EncodeRequest, EvaluateRequest, IngestRequest, Input, PredictRequest, TrainRequest
+from schemas.stages import EncodeRequest, EvaluateRequest, IngestRequest, Input, TrainRequest
 from tasks import encode, evaluate, ingest, predict, train
 from tasks.bundle import Bundle
 
