@@ -139,7 +139,8 @@ _ROLES: Mapping[Role, str] = {"feature": "features", "target": "the target", "pr
 def _reason(drifted: Sequence[ColumnDrift], *, counts: bool, compared: int) -> str:
     """Return a sentence on what drifted, the worst by its largest effect."""
     if not drifted:
-        return f"no drift: none of {compared} features differs from the champion's training data by more than chance"
+        counted = f"{compared} feature{'s' * (compared != 1)}"
+        return f"no drift: of {counted} none differs from the champion's training data by more than chance"
     features = sum(each.role == "feature" for each in drifted)
     said = [f"{features} of {compared} features"] if features else []
     said += [_ROLES[role] for role in ("target", "prediction") if any(each.role == role for each in drifted)]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from schemas.promotion import Check
 from tasks.findings.resampling import interval, measure, resampled
 from tasks.promotion.evidence import Evidence
-from tasks.reports.formatting import percent, plain
+from tasks.reports.formatting import plain
 
 
 def comparison(evidence: Evidence) -> Iterator[Check]:
@@ -64,7 +64,7 @@ def confidence(evidence: Evidence) -> Iterator[Check]:
     )
     found = interval(values, level=2 * policy.confidence - 1)
     low = found.low if found else None
-    said = f"with {percent(policy.confidence)} confidence the gain is above {plain(low)}"
+    said = f"with {100 * policy.confidence:g}\u00a0% confidence the gain is above {plain(low)}"
     unknown = f"{metric} has no value on most resamples of the test rows, so that nothing is proven"
     yield Check(
         name="confidence",
