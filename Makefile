@@ -72,6 +72,7 @@ bench: setup ## measure speed and memory, and write docs/benchmarks.md
 	.venv/bin/python -m benchmarks.layout --write
 	.venv/bin/python -m benchmarks.whole --write
 	.venv/bin/python -m benchmarks.training --write
+	.venv/bin/python -m benchmarks.quality --write
 
 bench-gpu: setup ## measure training on this machine's GPU, against the GPU's own peak
 	.venv/bin/python -m benchmarks.training --device gpu

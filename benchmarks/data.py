@@ -1,4 +1,4 @@
-"""Speed and memory of the data path: `python -m benchmarks.data [--rows N] [--repeats R]`.
+"""Speed and memory of the data path: `python -m benchmarks.data [--rows N] [--predicted N] [--repeats R] [--write]`.
 
 Every figure is a ratio of processes that ran one after the other in the same minutes; medians are of the ratios.
 """
@@ -47,12 +47,14 @@ def main() -> None:
     """Measure, and print tables in Markdown, or put them into docs/benchmarks.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--predicted", type=int, default=5_000_000, help="rows to predict")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tables = [
-            measure(Path(folder), arguments.rows, arguments.repeats) for measure in (encode_by_turns, predict_by_turns)
+            encode_by_turns(Path(folder), arguments.rows, arguments.repeats),
+            predict_by_turns(Path(folder), arguments.predicted, arguments.repeats),
         ]
     said = "\n\n".join([f"{page.machine()}:", *tables])
     print(said)

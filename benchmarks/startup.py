@@ -1,12 +1,14 @@
 """What it takes to begin: `python -m benchmarks.startup [--repeats R] [--write]`.
 
-Imports of the stages beside the libraries that they cannot do without, and a rerun that finds everything done, with a
-Prefect server and with none. Every repeat measures all of them by turns; the figures are medians.
+Imports of the stages beside the libraries that they cannot do without, a training of the breast-cancer example, and a
+rerun that finds everything done, with a Prefect server and with none. Every repeat measures all of them by turns; the
+figures are medians.
 """
 
 import argparse
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import statistics
@@ -23,6 +25,7 @@ from benchmarks.processes import Run, run
 
 EVERMODEL = Path(sys.executable).with_name("evermodel")
 TABULAR = "pyarrow.compute, pyarrow.parquet, pandas, pandera.pandas"
+TRAINING = "python -m tasks.train, 341 rows"
 STAGES = ("ingest", "encode", "train", "evaluate", "register", "predict")
 _SERVER_START_S = 120
 
@@ -48,10 +51,14 @@ def measure(folder: Path, address: str, repeats: int) -> dict[str, list[Run]]:
     with_server = {"PREFECT_HOME": str(folder / "client"), "PREFECT_API_URL": address}
     without = {"PREFECT_HOME": str(folder / "alone"), "PREFECT_API_URL": ""}
     run(*rerun, environment=with_server)
+    trained = next((folder / "workspace" / "train").iterdir())
+    request = shutil.copy(trained / "request.json", folder)
     commands: dict[str, tuple[tuple[str | Path, ...], Mapping[str, str] | None]] = {
         "evermodel --help": ((EVERMODEL, "--help"), None),
         f"import {TABULAR}": (("-c", f"import {TABULAR}"), None),
         **{f"import tasks.{stage}": (("-c", f"import tasks.{stage}"), None) for stage in STAGES},
+        "import tensorflow": (("-c", "import tensorflow"), None),
+        TRAINING: (("-m", "tasks.train", request), None),
         "import prefect.flow": (("-c", "from prefect import flow"), None),
         "evermodel run, nothing new, Prefect server": (rerun, with_server),
         "evermodel run, nothing new, no server": (rerun, without),
@@ -59,6 +66,8 @@ def measure(folder: Path, address: str, repeats: int) -> dict[str, list[Run]]:
     runs: dict[str, list[Run]] = {name: [] for name in commands}
     for _ in range(repeats):
         for name, (command, environment) in commands.items():
+            if name == TRAINING:
+                shutil.rmtree(trained)
             runs[name].append(run(*command, environment=environment))
     return runs
 

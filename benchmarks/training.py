@@ -1,26 +1,34 @@
 """`make bench`: the training engine against `model.fit`, others, and the machine's own peak, in interleaved rounds."""
 
 import argparse
-import itertools
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import page
+from benchmarks.measurements import (
+    COLUMNS,
+    Measurement,
+    engine,
+    fit,
+    members,
+    peak,
+    pytorch,
+    scikit_learn,
+    side_by_side,
+    table,
+    wholly,
+)
 
 HEADER = ("| what | rows/s | against | rows/s | ratio |", "|---|---|---|---|---|")
-HIDDEN = (256, 128, 64)
-COLUMNS = 50
-_CODES = 1_000_000
-_WIDE_ROWS = 550_000  # above what a few pools take, so that they are streamed
+_WIDE_ROWS = 1_000_000
 
 Rounds = dict[str, list[float]]
 """Seconds that 1,000 rows took, by variant and round."""
@@ -31,12 +39,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, help="threads to measure with; by default one, then all")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     arguments = parser.parse_args()
     if arguments.threads:
-        print("\n".join(table(arguments)), flush=True)
+        print("\n".join(_table(arguments)), flush=True)
         return
     threads = (1, os.cpu_count() or 1) if arguments.device == "cpu" else (os.cpu_count() or 1,)
     tables = [_in_a_process(arguments, count) for count in dict.fromkeys(threads)]
@@ -62,7 +70,7 @@ def _machine(device: str) -> str:
     return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
-def table(arguments: argparse.Namespace) -> Iterator[str]:
+def _table(arguments: argparse.Namespace) -> Iterator[str]:
     """Measure, and yield the lines of a table in Markdown."""
     from tasks import bundle
 
@@ -74,7 +82,7 @@ def table(arguments: argparse.Namespace) -> Iterator[str]:
     yield ""
     yield from HEADER
     with devices.scope(names), tempfile.TemporaryDirectory() as folder:
-        variants = _variants(arguments.rows, Path(folder))
+        variants = _variants(arguments.rows, arguments.threads, Path(folder))
         rounds: Rounds = {name: [] for name in variants}
         for _ in range(arguments.rounds):
             for name, variant in variants.items():
@@ -88,6 +96,7 @@ def _lines(rounds: Rounds) -> Iterator[str]:
         ("engine, batch 256", "fit, batch 256"),
         ("engine, batch 256", "fit, batch 32"),
         ("engine, batch 256", "peak of matrix products"),
+        (f"{os.cpu_count()} engines, a thread each", "peak of matrix products"),
         ("engine, batch 2048", "peak of matrix products"),
         ("engine, batch 2048", "fit, batch 2048"),
         ("engine, batch 256", "scikit-learn's MLP, batch 256"),
@@ -110,211 +119,53 @@ def _lines(rounds: Rounds) -> Iterator[str]:
             yield f"| {what} | {speeds[0]:,.0f} | {against} | {speeds[1]:,.0f} | {ratio:.2f} |"
 
 
-def _variants(rows: int, folder: Path) -> dict[str, Callable[[], float]]:
-    """Return what is measured: each call runs an epoch, and returns the seconds that 1,000 rows took."""
-    random = np.random.default_rng(0)
-    x = random.normal(size=(rows, COLUMNS)).astype(np.float32)
-    y = (x[:, :5].sum(axis=1, keepdims=True) + np.sin(3 * x[:, 5:6])).astype(np.float32)
-    weight = random.random(rows).astype(np.float32)
-    wide = random.standard_normal((_WIDE_ROWS, 200), np.float32)
+def _variants(rows: int, threads: int, folder: Path) -> dict[str, Measurement]:
+    """Return what is measured, by the names that lines have for it."""
+    x, y, ones = table(rows)
+    weight = np.random.default_rng(1).random(rows, np.float32)
+    wide = np.random.default_rng(2).standard_normal((_WIDE_ROWS, 200), np.float32)
     wide_y, wide_ones = wide[:, :1].copy(), np.ones(_WIDE_ROWS, np.float32)
     wide.tofile(folder / "wide")
     mapped = np.memmap(folder / "wide", np.float32, "r", shape=wide.shape)
-    ones = np.ones(rows, np.float32)
-    quarter = rows // 4
+    quarter, tenth = rows // 4, slice(rows // 10)
     rich: Mapping[str, Any] = {"dropout": 0.2, "normalization": "batch"}
-    torch = _torch(x, y)
     variants = {
-        "engine, batch 256": _engine(x, y, ones, batch_size=256),
-        "fit, batch 256": _fit(x, y, batch_size=256),
-        "fit, batch 32": _fit(x[: rows // 10], y[: rows // 10], batch_size=32),
-        "peak of matrix products": _peak(),
-        "engine, batch 2048": _engine(x, y, ones, batch_size=2048),
-        "fit, batch 2048": _fit(x, y, batch_size=2048),
-        "scikit-learn's MLP, batch 256": _scikit_learn(x[:quarter], y[:quarter, 0]),
-        "engine, dropout, batch norm, weights": _engine(x, y, weight, batch_size=256, **rich),
-        "engine with validation on a quarter as many rows": _engine(x, y, ones, batch_size=256, validated=quarter),
-        "engine with a checkpoint after each epoch": _engine(x, y, ones, batch_size=256, folder=folder),
-        "engine, 200 columns": _engine(wide, wide_y, wide_ones, batch_size=256),
-        "engine, 200 columns, streamed": _engine(mapped, wide_y, wide_ones, batch_size=256, budget_bytes=wide.nbytes),
+        "engine, batch 256": engine(x, y, ones, batch_size=256),
+        "fit, batch 256": fit(x, y, batch_size=256),
+        "fit, batch 32": fit(x[tenth], y[tenth], batch_size=32),
+        "peak of matrix products": peak(),
+        "engine, batch 2048": engine(x, y, ones, batch_size=2048),
+        "fit, batch 2048": fit(x, y, batch_size=2048),
+        "scikit-learn's MLP, batch 256": scikit_learn(x[:quarter], y[:quarter]),
+        "engine, dropout, batch norm, weights": engine(x, y, weight, batch_size=256, **rich),
+        "engine with validation on a quarter as many rows": engine(x, y, ones, batch_size=256, validated=quarter),
+        "engine with a checkpoint after each epoch": engine(x, y, ones, batch_size=256, folder=folder),
+        "engine, 200 columns": engine(wide, wide_y, wide_ones, batch_size=256),
+        "engine, 200 columns, streamed": engine(mapped, wide_y, wide_ones, batch_size=256, budget_bytes=wide.nbytes),
     }
-    known = random.integers(0, _CODES, rows // 20, np.int32)
-    few: Mapping[str, Any] = {"batch_size": 256, "codes": known}
+    if threads > 1:
+        variants[f"{threads} engines, a thread each"] = side_by_side(threads, quarter, batch_size=256)
+    few_rows = rows // 40
+    known = np.random.default_rng(3).integers(0, 1_000_000, few_rows, np.int32)
+    few = x[:few_rows], y[:few_rows], ones[:few_rows]
+    codes: Mapping[str, Any] = {"batch_size": 256, "codes": known}
     variants |= {
-        "engine, an embedding of 1,000,000 rows": _engine(x[: len(known)], y[: len(known)], ones[: len(known)], **few),
-        "the same, not lazy": _engine(x[: len(known)], y[: len(known)], ones[: len(known)], lazy=False, **few),
+        "engine, an embedding of 1,000,000 rows": engine(*few, **codes),
+        "the same, not lazy": engine(*few, lazy=False, **codes),
     }
-    x, y, ones = x[:quarter], y[:quarter], ones[:quarter]
+    some = x[:quarter], y[:quarter], ones[:quarter]
     small: Mapping[str, Any] = {"batch_size": 64, "hidden": (64, 32)}
     variants |= {
-        "8 members at once, batch 256": _members(x, y, ones, batch_size=256),
-        "engine, 64-32, batch 64": _engine(x, y, ones, **small),
-        "8 members at once, 64-32, batch 64": _members(x, y, ones, **small),
+        "8 members at once, batch 256": members(*some, batch_size=256),
+        "engine, 64-32, batch 64": engine(*some, **small),
+        "8 members at once, 64-32, batch 64": members(*some, **small),
+        "8 members, from building to epoch 10, batch 256": wholly(1, members, *few, batch_size=256),
+        "8 trainings one by one, batch 256": wholly(8, engine, *few, batch_size=256),
+        "8 members, from building to epoch 10, 64-32, batch 64": wholly(1, members, *few, **small),
+        "8 trainings one by one, 64-32, batch 64": wholly(8, engine, *few, **small),
     }
-    few_rows, large = (x[:10_000], y[:10_000], ones[:10_000]), {"batch_size": 256}
-    variants |= {
-        "8 members, from building to epoch 10, batch 256": _wholly(1, _members, *few_rows, **large),
-        "8 trainings one by one, batch 256": _wholly(8, _engine, *few_rows, **large),
-        "8 members, from building to epoch 10, 64-32, batch 64": _wholly(1, _members, *few_rows, **small),
-        "8 trainings one by one, 64-32, batch 64": _wholly(8, _engine, *few_rows, **small),
-    }
+    torch = pytorch(x, y)
     return variants | ({"PyTorch, fused Adam, batch 256": torch} if torch else {})
-
-
-def _timed(rows: int, epoch: Callable[[], object]) -> Callable[[], float]:
-    """Return a measurement of an epoch, after one that does not count."""
-    epoch()
-
-    def measure() -> float:
-        started = time.perf_counter()
-        epoch()
-        return (time.perf_counter() - started) / rows * 1000
-
-    return measure
-
-
-def _engine(
-    x: Any,
-    y: Any,
-    weight: Any,
-    *,
-    batch_size: int,
-    codes: Any = None,
-    lazy: bool = True,
-    validated: int = 0,
-    folder: Path | None = None,
-    epochs: int = 200,
-    budget_bytes: int = 1 << 40,
-    **network: Any,
-) -> Callable[[], float]:
-    import keras
-
-    from tasks.training.checkpoints import Checkpoints, Progress
-    from tasks.training.engine import Engine
-    from tasks.training.feed import Examples
-
-    inputs = {"numbers": x} if codes is None else {"numbers": x, "codes": codes}
-    engine = Engine(
-        _network(x.shape[1], codes=_CODES if codes is not None else 0, **network),
-        keras.losses.MeanSquaredError(),
-        keras.optimizers.Adam(),
-        Examples(inputs, y, weight),
-        batch_size=batch_size,
-        seed=0,
-        xla="auto",
-        lazy_embeddings=lazy,
-        epochs=epochs,
-        budget_bytes=budget_bytes,
-    )
-    seen = Examples({"numbers": x[:validated]}, y[:validated], weight[:validated])
-    numbers = iter(range(1, 1 << 30))
-
-    def epoch() -> None:
-        loss = engine.train(next(numbers))
-        if validated:
-            engine.loss(seen)
-        if folder:  # a new one, for the next checkpoint of the same would wait until it costs less than 2 %
-            Checkpoints(folder).save(engine.identity, Progress([[loss]], [[loss]], now=engine.state))
-
-    return _timed(len(x), epoch)
-
-
-def _members(
-    x: Any, y: Any, weight: Any, *, batch_size: int, epochs: int = 1000, **network: Any
-) -> Callable[[], float]:
-    """Return a measurement of 8 members: 1,000 rows are 125 that each of them sees."""
-    import keras
-
-    from tasks.training.feed import Examples
-    from tasks.training.members import Members
-
-    members = Members(
-        [_network(x.shape[1], **network) for _ in range(8)],
-        keras.losses.MeanSquaredError(),
-        keras.optimizers.Adam(),
-        Examples({"numbers": x}, y, weight),
-        batch_size=batch_size,
-        seed=0,
-        xla="auto",
-        epochs=epochs,
-    )
-    numbers = iter(range(1, 1 << 30))
-    return _timed(8 * len(x), lambda: members.train(next(numbers)))
-
-
-def _wholly(times: int, variant: Callable[..., Callable[[], float]], *rows: Any, **keys: Any) -> Callable[[], float]:
-    """Return a measurement of 10 epochs of 8 networks, with what it takes to build, trace and compile them."""
-
-    def measure() -> float:
-        started = time.perf_counter()
-        for _ in range(times):
-            epoch = variant(*rows, epochs=10, **keys)
-            for _ in range(9):
-                epoch()
-        return (time.perf_counter() - started) / (8 * 10 * len(rows[0])) * 1000
-
-    return measure
-
-
-def _network(columns: int, *, codes: int = 0, **network: Any) -> Any:
-    """Return a network of so many numbers and, if there are codes, of an embedding of 16 numbers."""
-    from schemas.networks import Mlp
-    from tasks.encoders.table import NUMBERS, Slot
-    from tasks.encoders.target import NumberTarget
-    from tasks.networks import mlp
-
-    slots = [Slot(name=NUMBERS, shape=(columns,), columns=tuple(map(str, range(columns))))]
-    slots += [Slot(name="codes", shape=(), columns=("codes",), cardinality=codes, size=16)] if codes else []
-    target = NumberTarget(names=("y",), centers=(0.0,), scales=(1.0,))
-    return mlp.build(Mlp(**{"hidden": HIDDEN} | network), slots, target)
-
-
-def _fit(x: Any, y: Any, *, batch_size: int) -> Callable[[], float]:
-    network = _network(x.shape[1])
-    network.compile(optimizer="adam", loss="mean_squared_error")
-    return _timed(len(x), lambda: network.fit({"numbers": x}, y, batch_size=batch_size, epochs=1, verbose=0))
-
-
-def _peak() -> Callable[[], float]:
-    """Return a measurement of matrix products alone: 1,000 rows are as many operations as training takes for them."""
-    import tensorflow as tf
-
-    size, products = 2048, 4
-    sizes = (COLUMNS, *HIDDEN, 1)
-    weights = sum(a * b for a, b in itertools.pairwise(sizes))
-    row_flop = 6 * weights - 2 * COLUMNS * HIDDEN[0]  # forward and twice backward, but no gradient of the inputs
-    matrix = tf.random.normal((size, size))
-    multiply = tf.function(lambda: [tf.matmul(matrix, matrix + float(index)) for index in range(products)])
-    return _timed(products * 2 * size**3 // row_flop, lambda: [value.numpy() for value in multiply()])
-
-
-def _scikit_learn(x: Any, y: Any) -> Callable[[], float]:
-    from sklearn.neural_network import MLPRegressor
-
-    network = MLPRegressor(hidden_layer_sizes=HIDDEN, batch_size=256)
-    return _timed(len(x), lambda: network.partial_fit(x, y))
-
-
-def _torch(x: Any, y: Any) -> Callable[[], float] | None:
-    """Return PyTorch's measurement if it is installed: data in memory, no DataLoader."""
-    try:
-        import torch
-    except ImportError:
-        return None
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    sizes = (COLUMNS, *HIDDEN)
-    hidden = [layer for a, b in itertools.pairwise(sizes) for layer in (torch.nn.Linear(a, b), torch.nn.ReLU())]
-    network = torch.nn.Sequential(*hidden, torch.nn.Linear(HIDDEN[-1], 1))
-    optimizer = torch.optim.Adam(network.parameters(), fused=True)
-    rows, truth = torch.from_numpy(x), torch.from_numpy(y)
-
-    def epoch() -> None:
-        for batch in torch.randperm(len(rows)).split(256):
-            optimizer.zero_grad()
-            torch.nn.functional.mse_loss(network(rows[batch]), truth[batch]).backward()
-            optimizer.step()
-
-    return _timed(len(x), epoch)
 
 
 if __name__ == "__main__":
