@@ -21,7 +21,7 @@ HEADER = ("rows", "stage", "seconds", "processor seconds", "rows/s", "peak memor
 def main() -> None:
     """Measure, and print a table in Markdown, or put it into docs/benchmarks.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 20_000_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 5_000_000, 20_000_000])
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     arguments = parser.parse_args()
     lines = []

@@ -17,9 +17,9 @@ from tasks.bundle_contents import BundleContents
 from tasks.encoders import table as encoders
 from tasks.encoders.table import TableEncoder
 from tasks.parallel import ahead, in_order
-from tasks.rows import typed_schema
 from tasks.splits import SPLITS
 from tasks.tables import ROW_GROUP_ROWS, TableWriter, read_batches
+from tasks.typed_rows import typed_schema
 
 log = logging.getLogger("evermodel.encode")
 

@@ -20,13 +20,15 @@ from schemas.stages import IngestRequest, IngestResult, Rows
 from tasks import plugins, stage, targets
 from tasks.coercion import to_times
 from tasks.periods import Bounds, bounds, nothing_inside
+from tasks.problems import REJECTED
 from tasks.profiles import Profiler
 from tasks.repeated_keys import FirstPass, RepeatedKeys, SecondPass
-from tasks.rows import REJECTED, RowReader, typed_schema
+from tasks.rows import RowReader
 from tasks.sources.files import fingerprint, list_files
 from tasks.sources.readers import open_file
 from tasks.splits import NOWHERE, SPLITS, Codes, RareLabels, Splitter, labels_of
 from tasks.tables import TableWriter, read_batches, single_array
+from tasks.typed_rows import typed_schema
 from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.ingest")

@@ -25,9 +25,10 @@ from tasks.bundle import Bundle
 from tasks.coercion import outside
 from tasks.drift import marginals
 from tasks.drift.comparison import compare
+from tasks.problems import REJECTED
 from tasks.profiles import Profiler
 from tasks.row_keys import UInts, mix
-from tasks.rows import REJECTED, RowReader
+from tasks.rows import RowReader
 from tasks.samples import Sample
 from tasks.sources.files import fingerprint, list_files
 from tasks.sources.readers import open_file

@@ -14,9 +14,11 @@ from schemas.stages import Rows
 from tasks import stage
 from tasks.bundle import Bundle
 from tasks.parallel import in_order
-from tasks.rows import REJECTED, Checked, RowReader, typed_schema
+from tasks.problems import REJECTED
+from tasks.rows import Checked, RowReader
 from tasks.sources.files import list_files
 from tasks.tables import CsvWriter, TableWriter
+from tasks.typed_rows import typed_schema
 
 log = logging.getLogger("evermodel.predict")
 

@@ -5,45 +5,26 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandera.errors
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from schemas.columns import BooleanColumn, DatetimeColumn, MultiHotColumn, NumericColumn, TensorColumn
 from schemas.contract import KEY, ROW, SLICE, SPLIT, WEIGHT, Contract
-from schemas.data import REGRESSION, Source
+from schemas.data import Source
 from schemas.errors import DataError
 from schemas.frame import frame_schema
 from tasks import plugins
-from tasks.coercion import (
-    TIMESTAMP,
-    Coerced,
-    ColumnError,
-    Mask,
-    coerce,
-    outside,
-    to_booleans,
-    to_label_lists,
-    to_numbers,
-    to_text,
-    to_times,
-)
+from tasks.coercion import ColumnError, Mask
 from tasks.parallel import ahead, in_order
 from tasks.periods import Bounds
-from tasks.problems import REJECTED, Problems, Rejections, quoted
+from tasks.problems import REJECTED, Problems, Rejections
 from tasks.repeated_keys import RepeatedKeys
 from tasks.row_keys import UInts, row_hashes
 from tasks.sources.batch import MAXIMUM_CELLS, Batch
 from tasks.sources.files import File
 from tasks.sources.readers import open_file
-from tasks.tables import single_array
-
-__all__ = ["REJECTED", "Checked", "RowReader", "typed_schema"]
-
-_TARGET_WORDS = BooleanColumn()
+from tasks.typed_rows import RawRows, plain, typed_schema
 
 
 @dataclass(frozen=True)
@@ -73,33 +54,6 @@ class Checked:
     """How many rows beside these are outside the period."""
 
 
-def typed_schema(contract: Contract, *, with_target: bool) -> pa.Schema:
-    """Return the Arrow schema of accepted rows: row number, features, then target, weight, split, slices and keys."""
-    fields = [(ROW, pa.int64())]
-    for name, column in contract.columns.items():
-        if isinstance(column, NumericColumn):
-            fields.append((name, pa.float64()))
-        elif isinstance(column, DatetimeColumn):
-            fields.append((name, TIMESTAMP))
-        elif isinstance(column, BooleanColumn):
-            fields.append((name, pa.bool_()))
-        elif isinstance(column, TensorColumn):
-            fields.append((name, pa.list_(pa.float32(), column.size)))
-        elif isinstance(column, MultiHotColumn):
-            fields.append((name, pa.list_(pa.string())))
-        else:
-            fields.append((name, pa.string()))
-    if with_target:
-        kind = pa.float64() if contract.target_is_number else pa.string()
-        kind = pa.list_(pa.string()) if contract.labels_in_lists else kind
-        fields += [(name, kind) for name in contract.target.names]
-        fields += [(WEIGHT, pa.float64())] if contract.weight else []
-        fields += [(SPLIT, TIMESTAMP if contract.split_time else pa.string())] if contract.split else []
-        fields += [(f"{SLICE}{name}", pa.string()) for name in contract.slices]
-    fields += [(f"{KEY}{name}", pa.string()) for name in contract.key]
-    return pa.schema(fields)
-
-
 class RowReader:
     """All rows of some files, checked.
 
@@ -123,7 +77,9 @@ class RowReader:
         self._files, self._source, self._contract, self._with_target = files, source, contract, with_target
         self._schema = typed_schema(contract, with_target=with_target)
         keys = [f"{KEY}{name}" for name in contract.key]
-        values = [name for name in self._schema.names if name not in (ROW, WEIGHT, SPLIT) and not _for_slices(name)]
+        values = [
+            name for name in self._schema.names if name not in (ROW, WEIGHT, SPLIT) and not name.startswith(SLICE)
+        ]
         self._identity = (keys or values) if with_target else []
         self._frame_schema = frame_schema(contract, with_target=with_target)
         self._model = plugins.pandera_schema(contract.model) if contract.model and with_target else None
@@ -192,17 +148,16 @@ class RowReader:
     def _read(self, raw: tuple[Batch, str, int]) -> _Read:
         """Type, check and hash a batch, whatever came before it."""
         batch, place, first_row = raw
-        zoned: dict[str, bool] = {}
         try:
-            table = _plain(batch.columns)
-            problems = Problems(table)
-            typed = self._typed(table, problems, first_row, zoned)
+            table = plain(batch.columns)
+            rows = RawRows(table, self._contract, problems := Problems(table))
+            typed = rows.typed(self._schema, first_row=first_row, with_target=self._with_target)
             self._validate(typed, problems)
-            outside = self._outside(table, problems, zoned)
+            outside = rows.outside(self._period) if self._period else np.zeros(table.num_rows, bool)
         except ColumnError as error:
             raise DataError(f"{place}: {error}{_said(error.rows, first_row)}") from error
         hashes = row_hashes(typed.select(self._identity))
-        return _Read(batch, place, first_row, typed, problems, outside, hashes, zoned)
+        return _Read(batch, place, first_row, typed, problems, outside, hashes, rows.zoned)
 
     def _settled(self, read: _Read) -> Checked:
         """Compare a batch with those before it, and part its rows."""
@@ -224,94 +179,6 @@ class RowReader:
         ]
         return pa.Table.from_pylist(rows, REJECTED)
 
-    def _typed(self, raw: pa.Table, problems: Problems, first_row: int, zoned: dict[str, bool]) -> pa.Table:
-        contract = self._contract
-        columns = {ROW: pa.array(np.arange(first_row, first_row + raw.num_rows))}
-        for name, column in contract.columns.items():
-            values = coerce(_array(raw, name), column, name=name, nulls=contract.nulls)
-            columns[name] = problems.taken(name, values)
-            if values.zoned is not None:
-                zoned[name] = values.zoned
-            if column.required and pa.types.is_nested(columns[name].type):  # pandera sees none of these
-                problems.add(name, "is missing", _missing(columns[name]))
-        if self._with_target:
-            columns |= self._targets(raw, problems) | self._weight(raw) | self._split(raw, problems, zoned)
-            columns |= {f"{SLICE}{name}": to_text(_single(raw, name), contract.nulls) for name in contract.slices}
-        for name in contract.key:
-            key = to_text(_single(raw, name), contract.nulls)
-            problems.add(name, "is missing, but is a key", _missing(key))
-            columns[f"{KEY}{name}"] = key
-        return pa.table([columns[name] for name in self._schema.names], schema=self._schema)
-
-    def _outside(self, raw: pa.Table, problems: Problems, zoned: dict[str, bool]) -> Mask:
-        """Return which rows are outside the period, shape (n,); whatever is wrong with them is of no account."""
-        if self._period is None:
-            return np.zeros(raw.num_rows, bool)
-        name, contract = self._period.column, self._contract
-        times = to_times(_array(raw, name), pattern=contract.time_format(name), name=name, nulls=contract.nulls)
-        if name not in contract.columns and name != contract.split:  # otherwise it is told already
-            problems.taken(name, times)
-        if times.zoned is not None:
-            zoned.setdefault(name, times.zoned)
-        problems.add(name, "is missing, but decides the period", _missing(times.values))
-        outside = self._period.outside(times.values)
-        problems.leave_out(outside)
-        return outside
-
-    def _targets(self, raw: pa.Table, problems: Problems) -> dict[str, pa.Array]:
-        target = self._contract.target
-        found = {name: self._target(name, raw, problems) for name in target.names}
-        if self._contract.problem == "multiclass" and target.columns:
-            ones = np.sum([each.fill_null(0).to_numpy() for each in found.values()], axis=0)
-            problems.add(", ".join(found), "are not 1 in exactly one column", ones != 1)
-        return found
-
-    def _target(self, name: str, raw: pa.Table, problems: Problems) -> pa.Array:
-        contract, values = self._contract, _array(raw, name)
-        if contract.labels_in_lists:
-            nulls = [null for null in contract.nulls if null]  # an empty text is an empty list
-            coerced = to_label_lists(values, separator=contract.target.separator, nulls=nulls, name=name)
-            labels = problems.taken(name, coerced)
-            problems.add(name, "is missing", _missing(labels))
-            if contract.target.classes is not None:
-                strange = outside(labels, contract.target.classes)
-                problems.add(name, "has a label that is not among the classes", strange)
-            return labels
-        if contract.problem in REGRESSION:
-            return problems.taken(name, to_numbers(values, name=name, nulls=contract.nulls))
-        if contract.target.columns:
-            words = to_booleans(
-                _single(raw, name), true=_TARGET_WORDS.true, false=_TARGET_WORDS.false, nulls=contract.nulls
-            )
-            return problems.taken(name, Coerced(words.values.cast(pa.float64()), words.problems))
-        return to_text(_single(raw, name), contract.nulls)
-
-    def _weight(self, raw: pa.Table) -> dict[str, pa.Array]:
-        name = self._contract.weight
-        if name is None:
-            return {}
-        weight = to_numbers(_array(raw, name), name=name, nulls=self._contract.nulls).values
-        wrong = ~pc.greater_equal(weight, 0).fill_null(False).to_numpy(zero_copy_only=False)
-        if wrong.any():
-            value = quoted(raw, name, int(wrong.argmax()))
-            raise ColumnError(f"weight column {name!r} must hold numbers of 0 or more, got{value}", wrong)
-        return {WEIGHT: weight}
-
-    def _split(self, raw: pa.Table, problems: Problems, zoned: dict[str, bool]) -> dict[str, pa.Array]:
-        contract = self._contract
-        if contract.split is None:
-            return {}
-        name, values = contract.split, _array(raw, contract.split)
-        if contract.split_time:
-            times = to_times(values, pattern=contract.time_format(name), name=name, nulls=contract.nulls)
-            values = problems.taken(name, times)
-            if times.zoned is not None:
-                zoned.setdefault(name, times.zoned)
-        else:
-            values = to_text(_single(raw, name), contract.nulls)
-        problems.add(name, "is missing, but decides the split", _missing(values))
-        return {SPLIT: values}
-
     def _refuse_other_zones(self, read: _Read) -> None:
         """Refuse a column of times that have a zone here and had none before, or the other way round."""
         for name, zoned in read.zoned.items():
@@ -328,7 +195,7 @@ class RowReader:
         names = {f"{KEY}{name}": name for name in contract.key} | {WEIGHT: contract.weight, SPLIT: contract.split}
         columns: dict[str, pa.ChunkedArray] = {}
         for name, column in zip(typed.column_names, typed.columns, strict=True):
-            if name != ROW and not pa.types.is_nested(column.type) and not _for_slices(name):
+            if name != ROW and not pa.types.is_nested(column.type) and not name.startswith(SLICE):
                 columns.setdefault(names.get(name) or name, column)
         for schema, wanted in ((self._frame_schema, self._frame_schema.columns), (self._model, columns)):
             if schema is None or not wanted:
@@ -349,45 +216,6 @@ class RowReader:
         read.problems.add(", ".join(self._contract.key), "repeats the key of an earlier row", repeated)
 
 
-def _for_slices(name: str) -> bool:
-    return name.startswith(SLICE)
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Return raw columns as single arrays of plain types: bytes as text, extension types as what they are stored as."""
-    columns = {
-        name: _plain_array(name, single_array(column))
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-    return pa.table(columns)
-
-
-def _plain_array(name: str, values: pa.Array) -> pa.Array:
-    if isinstance(values, pa.ChunkedArray):  # too long for one array, or without any chunk
-        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
-    if isinstance(values, pa.ExtensionArray):
-        values = values.storage
-    if pa.types.is_duration(values.type) or pa.types.is_interval(values.type):
-        raise ColumnError(f"column {name!r} holds {values.type}, which no kind of column takes; write numbers")
-    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
-        try:
-            return values.cast(pa.string())
-        except pa.ArrowInvalid as error:
-            raise ColumnError(f"column {name!r} holds bytes that are not UTF-8 text; write it as text") from error
-    return values
-
-
-def _array(table: pa.Table, name: str) -> pa.Array:
-    return single_array(table.column(name))
-
-
-def _single(table: pa.Table, name: str) -> pa.Array:
-    values = _array(table, name)
-    if pa.types.is_nested(values.type):
-        raise ColumnError(f"column {name!r} holds {values.type}, not single values; choose another column")
-    return values
-
-
 def _said(rows: Mask | None, first_row: int) -> str:
     """Return a count of rows and the first of them, for a message."""
     if rows is None:
@@ -395,7 +223,3 @@ def _said(rows: Mask | None, first_row: int) -> str:
     at = np.flatnonzero(rows)
     first = ", ".join(f"{first_row + row}" for row in at[:3])
     return f" (row {first}; {len(at):,} of rows {first_row:,} to {first_row + len(rows) - 1:,})"
-
-
-def _missing(values: pa.Array) -> Any:
-    return pc.is_null(values).to_numpy(zero_copy_only=False)

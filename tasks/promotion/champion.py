@@ -13,8 +13,8 @@ from schemas.stages import Input
 from tasks.bundle import Bundle
 from tasks.encoders.base import Array
 from tasks.metrics import Scored
-from tasks.rows import typed_schema
 from tasks.tables import read_batches
+from tasks.typed_rows import typed_schema
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from schemas.reference import Buckets, Categories, Numbers, Reference, Times
 from tasks.drift.comparison import compare
 from tasks.drift.marginals import numbers
 from tasks.profiles import Profiler
-from tasks.rows import typed_schema
+from tasks.typed_rows import typed_schema
 
 KINDS = {
     "x": {"kind": "numeric"},

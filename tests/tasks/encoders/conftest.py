@@ -11,7 +11,7 @@ import pytest
 from schemas.contract import Contract
 from tasks.encoders.base import Fitted
 from tasks.encoders.table import TableEncoder, fit
-from tasks.rows import typed_schema
+from tasks.typed_rows import typed_schema
 
 
 @dataclass
