@@ -21,7 +21,6 @@ COLUMNS = 50
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"
 )
-_CODES = 1_000_000
 
 Measurement = Callable[[], float]
 
@@ -80,7 +79,7 @@ def engine(
 
     inputs = {"numbers": x} if codes is None else {"numbers": x, "codes": codes}
     trained = Engine(
-        network(x.shape[1], codes=_CODES if codes is not None else 0, **keys),
+        network(x.shape[1], codes=0 if codes is None else int(codes.max()) + 1, **keys),
         keras.losses.MeanSquaredError(),
         keras.optimizers.Adam(),
         Examples(inputs, y, weight),
