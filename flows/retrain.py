@@ -4,6 +4,7 @@ import functools
 import importlib
 import logging
 import time
+from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import Task, flow
@@ -26,6 +27,7 @@ from schemas.errors import ResourceError, StoppedError
 from schemas.run import ModelVersion, RunResult, RunRows, StageRun
 from schemas.runners import STAGES, Docker, Inline, StageName, WorkPool
 from schemas.spec import Spec
+from schemas.spec_file import absolute
 from schemas.stages import (
     REQUESTS,
     EncodeResult,
@@ -122,7 +124,7 @@ def retrain(
         changes: What this run does otherwise. What is left empty is as the spec says.
     """
     secret_files.load()
-    spec = changes.applied_to(spec)
+    spec = changes.applied_to(absolute(spec, folder=Path()))
     plugins.source_digests(spec.own_code)  # refuses what the operator does not allow before anything is done
     work = [spec.model_dump(mode="json"), force, verify]
     resumed = approval.was_asked()

@@ -73,7 +73,8 @@ class Changes(Document):
 
     def applied_to(self, spec: Spec) -> Spec:
         """Return the spec as this run takes it; raises SpecError where that does not fit together."""
-        said = {self.spec_keys[name]: value for name, value in self.model_dump(mode="json", exclude_none=True).items()}
+        filled_in = self.model_dump(mode="json").items()  # below, a null of its own may say something
+        said = {self.spec_keys[name]: value for name, value in filled_in if value is not None}
         if not said:
             return spec
         if self.path is not None:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from schemas.document import Document
 
 _FIELDS_OF_CRON = 5
+_TEN_YEARS_S = 10 * 365 * 86_400
 
 
 def _known_cron(line: str) -> str:
@@ -44,7 +45,7 @@ class Schedule(Document):
 
     cron: Annotated[str, AfterValidator(_known_cron)] | None = None
     """Minute, hour, day of the month, month and weekday, such as "0 3 * * *" for every night at three."""
-    interval_s: float | None = Field(default=None, gt=0)
+    interval_s: float | None = Field(default=None, ge=1, le=_TEN_YEARS_S)
     """Every so many seconds, from the time of the deployment on."""
     rrule: Annotated[str, AfterValidator(_known_rrule)] | None = None
     """A rule of iCalendar (RFC 5545), such as FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=3;BYMINUTE=0;BYSECOND=0."""
@@ -57,4 +58,12 @@ class Schedule(Document):
     def _one_kind(self) -> Self:
         if sum(each is not None for each in (self.cron, self.interval_s, self.rrule)) != 1:
             raise ValueError("give either cron, interval_s or rrule")
+        return self
+
+    @model_validator(mode="after")
+    def _no_whole_section(self) -> Self:
+        for key, value in self.overrides.items():
+            if isinstance(value, dict) and "." not in key and not {"kind", "by"} & value.keys():
+                dotted = ", ".join(f"{key}.{inner}" for inner in value)
+                raise ValueError(f"overrides: {key} would be replaced as a whole; write its keys as {dotted}")
         return self

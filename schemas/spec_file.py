@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 from schemas.data import expand_environment
 from schemas.document import Document
 from schemas.errors import SpecError
+from schemas.named import Named
+from schemas.runners import Runners
 from schemas.spec import Spec
 from schemas.yaml_text import Location, parse
 
@@ -61,15 +63,24 @@ def beside(known: str, location: str) -> str:
     expanded = expand_environment(location)
     if "://" in expanded or Path(expanded).is_absolute():
         return location
-    return f"{known.rpartition('/')[0]}/{location}"
+    folder, _, name = known.rpartition("/")
+    if "${" in name:
+        folder = expand_environment(known).rpartition("/")[0]
+    return f"{folder}/{location}"
+
+
+def absolute(spec: Spec, *, folder: Path) -> Spec:
+    """Return the spec with a data path that is absolute, counted from `folder` if it is not."""
+    location = resolve_path(spec.data.path, folder=folder)
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"path": location})})
 
 
 def with_values(spec: Spec, values: Mapping[str, Any]) -> Spec:
     """Return the spec with values at dotted keys, such as `training.epochs`; raises SpecError for what does not fit."""
     tree = spec.model_dump(mode="json")
     for key, value in values.items():
-        tree = _assigned(tree, key.split("."), value, "changes")
-    return _validated(tree, {(): "changes"}, Path(spec.data.path))
+        tree = _assigned(tree, (), key.split("."), value, "changes")
+    return _validated(tree, {(): "changes"}, Path())
 
 
 def _override(tree: dict[str, Any], assignment: str) -> tuple[dict[str, Any], dict[Location, str]]:
@@ -81,26 +92,47 @@ def _override(tree: dict[str, Any], assignment: str) -> tuple[dict[str, Any], di
     place = f"--set {assignment}"
     value, places = parse(text, lambda _line: place)
     set_here = {(*keys, *inner): place for inner in (places or [()])}
-    return _assigned(tree, keys, value, place), set_here
+    return _assigned(tree, (), keys, value, place), set_here
 
 
-def _assigned(tree: Any, keys: list[str], value: Any, place: str) -> dict[str, Any]:
-    if tree is None or isinstance(tree, str):
-        tree = {} if tree is None else {"name": tree}  # `optimizer: adam` is short for `optimizer: {name: adam}`
-    if not isinstance(tree, dict):
-        raise SpecError(f"{place}: {keys[0]!r} is below a value that has no keys")
+def _assigned(tree: Any, at: Location, keys: list[str], value: Any, place: str) -> dict[str, Any]:
+    """Return what stands at a location with a value set below it; raises SpecError where no keys can be below."""
     key, *rest = keys
-    return {**tree, key: _assigned(tree.get(key), rest, value, place) if rest else value}
+    tree = _opened(tree, at, key)
+    if not isinstance(tree, dict):
+        raise SpecError(f"{place}: {key!r} is below a value that has no keys")
+    return {**tree, key: _assigned(tree.get(key), (*at, key), rest, value, place) if rest else value}
+
+
+def _opened(tree: Any, at: Location, key: str) -> Any:
+    """Return as a mapping what a text, or nothing, at a location is short for, so that a key can be set in it."""
+    if at == ("runner",) and key in Runners.model_fields and (isinstance(tree, str) or "kind" in (tree or {})):
+        return {"default": {"kind": tree} if isinstance(tree, str) else tree}
+    if isinstance(tree, str):
+        return {"name": tree}  # `optimizer: adam` is short for `optimizer: {name: adam}`
+    return _named_by_default(at) if tree is None else tree
+
+
+def _named_by_default(at: Location) -> dict[str, Any]:
+    model: type[Document] = Spec
+    default: Any = None
+    for part in at:
+        field = model.model_fields.get(str(part))
+        default = field.get_default(call_default_factory=True) if field else None
+        if not isinstance(default, Document):
+            return {}
+        model = type(default)
+    return {"name": default.name} if isinstance(default, Named) else {}
 
 
 def _validated(tree: dict[str, Any], places: Mapping[Location, str], path: Path) -> Spec:
     try:
         spec = Spec.model_validate(tree)
     except ValidationError as error:
-        messages = dict.fromkeys(_message(problem, tree, places) for problem in error.errors() if _is_meant(problem))
-        raise SpecError("\n".join(messages)) from error
-    location = resolve_path(spec.data.path, folder=path.parent)
-    return spec.model_copy(update={"data": spec.data.model_copy(update={"path": location})})
+        problems = error.errors()
+        meant = [problem for problem in problems if _is_meant(problem)] or problems
+        raise SpecError("\n".join(dict.fromkeys(_message(problem, tree, places) for problem in meant))) from error
+    return absolute(spec, folder=path.parent)
 
 
 def _is_meant(problem: Any) -> bool:

@@ -88,8 +88,13 @@ def test_the_hour_of_a_zone_stays_when_its_clock_changes(
         ({"rrule": "FREQ=OFTEN"}, "schedules.0.rrule: is no iCalendar rule"),
         ({"cron": "0 3 * * *", "timezone": "Berlin"}, "schedules.0.timezone: is no time zone"),
         ({"interval_s": 0}, "schedules.0.interval_s"),
+        ({"interval_s": float("inf")}, "schedules.0.interval_s"),
         ({"cron": "0 3 * * *", "interval_s": 60}, "give either cron, interval_s or rrule"),
         ({}, "give either cron, interval_s or rrule"),
+        (
+            {"interval_s": 60, "overrides": {"training": {"epochs": 200}}},
+            "overrides: training would be replaced as a whole; write its keys as training.epochs",
+        ),
     ],
 )
 def test_a_wrong_schedule_is_named_when_the_spec_is_read(

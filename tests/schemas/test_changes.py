@@ -8,7 +8,7 @@ import pytest
 from schemas.changes import Changes
 from schemas.errors import SpecError
 from schemas.spec import Spec
-from schemas.spec_file import read_spec
+from schemas.spec_file import absolute, read_spec
 from tasks.examples import EXAMPLES, write_example
 
 ROWS: dict[str, Any] = {
@@ -42,6 +42,7 @@ def test_what_is_left_empty_is_as_the_spec_says() -> None:
         ({"runner": {"kind": "work_pool", "pool": "gpus"}}, "runner.default.pool", "gpus"),
         ({"tuning": "on"}, "tuning.trials", 30),
         ({"tuning": {"trials": 5}}, "tuning.trials", 5),
+        ({"tuning": {"trials": None, "minutes": 5}}, "tuning.trials", None),
         ({"tuning": "off"}, "tuning", None),
         ({"promote": "never"}, "promotion.promote", "never"),
     ],
@@ -56,6 +57,25 @@ def test_a_change_sets_one_key_and_leaves_the_rest(change: dict[str, Any], key: 
     top, *_ = key.split(".")
     assert changed.model_dump(exclude={top}) == spec.model_dump(exclude={top})
     assert changed.training.seed == 4
+
+
+@pytest.mark.parametrize(
+    ("known", "beside"),
+    [
+        ("rows.csv", "/here/new.csv"),
+        ("data/rows.csv", "/here/data/new.csv"),
+        ("${WHERE}/rows.csv", "${WHERE}/new.csv"),
+        ("${WHICH}", "/elsewhere/new.csv"),
+    ],
+)
+def test_new_data_lie_beside_the_specs_own_wherever_that_is(
+    known: str, beside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHERE", "/elsewhere")
+    monkeypatch.setenv("WHICH", "/elsewhere/rows.csv")
+    spec = absolute(Spec.model_validate({**ROWS, "data": {"path": known}}), folder=Path("/here"))
+    assert Changes(path="new.csv").applied_to(spec).data.path == beside
+    assert Changes(epochs=5).applied_to(spec).data.path == spec.data.path
 
 
 def test_a_rate_keeps_the_optimiser_and_takes_the_place_of_a_schedule() -> None:

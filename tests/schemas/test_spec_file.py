@@ -144,6 +144,7 @@ def test_missing_key_is_named_with_the_line_of_the_key_around_it(spec_file, old,
         ("optimizer: adam", "class_weight: {name: effective}", "15: training.class_weight.name: Input should be 'eff"),
         ("bill_length", "species", "8: 'species' is the target or the weight: take it out of columns, or it leaks"),
         ("penguins.csv", '""', "4: data.path: must not be empty"),
+        ("problem: multiclass", "problem: {kind: multiclass}", "2: problem: Input should be 'regression', "),
     ],
 )
 def test_wrong_value_is_named_with_its_line(spec_file, old, new, said):
@@ -239,6 +240,7 @@ def test_plain_values_are_those_of_yaml_1_2(spec_file, written, value):
         ("training.optimizer=sgd", ("training", "optimizer", "name"), "sgd"),
         ("training.optimizer.beta_1=0.8", ("training", "optimizer", "arguments"), {"beta_1": 0.8}),
         ("training.loss={name: huber, delta: 2}", ("training", "loss", "arguments"), {"delta": 2}),
+        ("runner.default.memory=8g", ("runner", "default", "memory"), "8g"),
         ("name=a=b", None, None),
     ],
 )
@@ -246,7 +248,7 @@ def test_override_replaces_one_value(spec_file, override, path, value):
     if path is None:  # only the first = parts key and value
         assert message(spec_file(), override).endswith("got 'a=b'")
         return
-    found = read_spec(spec_file(), overrides=(override,))
+    found = read_spec(spec_file("training:", "runner: docker\ntraining:"), overrides=(override,))
     for key in path:
         found = found[key] if isinstance(found, dict) else getattr(found, key)
     assert found == value
@@ -256,6 +258,12 @@ def test_override_of_an_argument_keeps_the_name_and_the_other_arguments(spec_fil
     spec = read_spec(spec_file("adam", "{name: sgd, momentum: 0.9}"), overrides=("training.optimizer.nesterov=true",))
     assert spec.training.optimizer.name == "sgd"
     assert spec.training.optimizer.arguments == {"momentum": 0.9, "nesterov": True}
+
+
+def test_override_of_an_argument_needs_no_name_where_there_is_one_by_default(spec_file):
+    path = spec_file("  optimizer: adam\n", "")
+    optimizer = read_spec(path, overrides=("training.optimizer.learning_rate=0.1",)).training.optimizer
+    assert (optimizer.name, optimizer.arguments) == ("adam", {"learning_rate": 0.1})
 
 
 def test_later_override_wins(spec_file):
