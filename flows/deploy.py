@@ -30,6 +30,8 @@ from schemas.data import Source
 from schemas.errors import ResourceError, SpecError
 from schemas.runners import Gpu, StageName, WorkPool
 from schemas.spec import Spec
+from schemas.spec_file import resolve_path
+from tasks.workspaces import place
 
 _PASSED_ON = ("EVERMODEL_ALLOW_MODULES", "MLFLOW_TRACKING_URI")
 
@@ -60,7 +62,7 @@ def deploy(
     too, and a run starts when it has seen new data. Raises ResourceError without the pool, SpecError for what it cannot
     do.
     """
-    workspace = workspace if "://" in workspace else str(Path(workspace).absolute())
+    workspace = str(place(workspace))
     with get_client(sync_client=True) as client:
         for name in spec.stages:
             runner = spec.runner_of(name)
@@ -69,7 +71,7 @@ def deploy(
                 variables = job_variables(name, runner, spec, workspace=workspace, kind=found.type)
                 made = _deploy(client, stage_flow, deployment(spec.name, name), found, variables, queue=runner.queue)
                 yield Deployed(f"stage/{deployment(spec.name, name)}", found.name, made)
-        if spec.training.device not in ("auto", "cpu"):
+        if any(spec.uses_gpu(name) for name in spec.stages):
             _limit_gpu(client)
         home = _home(client, pool) if pool else None
         variables = (
@@ -92,8 +94,7 @@ def deploy_monitor(
     spec: Spec, source: Source, *, workspace: str, pool: str, schedules: Sequence[DeploymentScheduleCreate]
 ) -> Deployed:
     """Make or renew the deployment that monitors new rows for the spec's model, on a pool that is made if need be."""
-    workspace = workspace if "://" in workspace else str(Path(workspace).absolute())
-    path = source.path if "://" in source.path else str(Path(source.path).absolute())
+    workspace, path = str(place(workspace)), resolve_path(source.path, folder=Path())
     source = source.model_copy(update={"path": path})
     with get_client(sync_client=True) as client:
         home = _home(client, pool)
@@ -197,7 +198,7 @@ def _limit_gpu(client: SyncPrefectClient) -> None:
 def job_variables(
     stage: StageName | None, runner: WorkPool, spec: Spec, *, workspace: str, kind: str
 ) -> dict[str, Any]:
-    """Return the job variables of a deployment on a pool of this type: those of the spec come last.
+    """Return the job variables of a deployment on a pool of this type, with the further ones of the spec.
 
     Of a type that is not known here, the image alone is said. Raises SpecError for what a pool of the type cannot do.
     """
@@ -209,7 +210,19 @@ def job_variables(
     source = local_source(spec.data) if stage in (None, "ingest") else None
     binds = [*(f"{path}:{path}" for path in shared), *([f"{source}:{source}:ro"] if source else [])]
     variables = _VARIABLES.get(kind, _any)(runner, image, binds)
-    return {"env": environment, **variables, **runner.job_variables}
+    return _with_further({"env": environment, **variables}, runner.job_variables)
+
+
+def _with_further(known: dict[str, Any], further: dict[str, Any]) -> dict[str, Any]:
+    """Return job variables with further ones: mappings and lists are added to, other values replaced."""
+    joined = dict(known)
+    for key, value in further.items():
+        before = joined.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            joined[key] = {**before, **value}
+        else:
+            joined[key] = [*before, *value] if isinstance(before, list) and isinstance(value, list) else value
+    return joined
 
 
 def _any(_runner: WorkPool, image: str, _binds: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -59,10 +60,10 @@ class _LiveStages(logging.Handler):
         super().__init__()
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓[/]"),
-            TextColumn("{task.fields[stage]:<9}"),
+            TextColumn("{task.fields[stage]:<9}", markup=False),
             BarColumn(bar_width=24),
             TimeElapsedColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -72,7 +73,7 @@ class _LiveStages(logging.Handler):
         event: Mapping[str, Any] = getattr(record, "event", {})
         stage = str(event.get("stage", ""))
         if not stage:
-            self._progress.console.print(record.getMessage(), highlight=False)
+            self._progress.console.print(record.getMessage(), highlight=False, markup=False)
             return
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task("", total=None, stage=stage)
@@ -102,18 +103,18 @@ def summary(result: RunResult) -> None:
     champion = result.champion_metrics or {}
     for name in result.metrics["test"]:
         values = [_number(each[name]) for each in (result.metrics["test"], champion) if name in each]
-        table.add_row(name, *values)
+        table.add_row(escape(name), *values)
     console.print(table)
     rows = result.rows
     console.print(f"{rows.read:,} rows read, {rows.rejected:,} rejected", highlight=False)
     for warning in result.warnings:
-        console.print(f"[yellow]note[/] {_plain(warning)}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True)
     if result.drift:
         console.print(
-            _plain(f"{result.drift.reason[0].upper()}{result.drift.reason[1:]}"), highlight=False, soft_wrap=True
+            escape(f"{result.drift.reason[0].upper()}{result.drift.reason[1:]}"), highlight=False, soft_wrap=True
         )
-    console.print(f"Version {result.model.version} {result.model.reason}", highlight=False, soft_wrap=True)
-    console.print(f"Report: {_plain(result.report)}", highlight=False, soft_wrap=True)
+    console.print(f"Version {result.model.version} {escape(result.model.reason)}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {escape(result.report)}", highlight=False, soft_wrap=True)
 
 
 def monitored(result: "MonitorResult") -> None:
@@ -122,10 +123,10 @@ def monitored(result: "MonitorResult") -> None:
     said = f"{rows.read:,} rows read, {rows.rejected:,} rejected, {result.labelled:,} with a target"
     console.print(f"{result.name} version {result.version}: {said}", highlight=False, soft_wrap=True)
     for name, value in result.metrics.items():
-        console.print(f"  {_plain(name)} {_number(value)}", highlight=False)
+        console.print(f"  {escape(name)} {_number(value)}", highlight=False)
     reason = result.drift.reason if result.drift else "the bundle carries no reference to compare with"
-    console.print(_plain(f"{reason[0].upper()}{reason[1:]}"), highlight=False, soft_wrap=True)
-    console.print(f"In {_plain(result.path)}", highlight=False, soft_wrap=True)
+    console.print(escape(f"{reason[0].upper()}{reason[1:]}"), highlight=False, soft_wrap=True)
+    console.print(f"In {escape(result.path)}", highlight=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:
@@ -158,7 +159,7 @@ def versions(found: Sequence["Freshness"]) -> None:
         drift = observed.reason if observed else origin.drift if origin else None
         why = each.decisions[-1].sentence if each.decisions else ""
         cells = (each.version, ", ".join(each.aliases), _age(each.age_days), data, quality, drift or "", why)
-        table.add_row(*map(_plain, cells))
+        table.add_row(*map(escape, cells))
     console.print(table)
 
 
@@ -168,8 +169,3 @@ def _age(days: float) -> str:
         if days >= size:
             return f"{int(days / size)} {name}"
     return "now"
-
-
-def _plain(text: str) -> str:
-    """Return text in which rich finds no markup."""
-    return text.replace("[", r"\[")

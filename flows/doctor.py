@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from flows import images
 from schemas.errors import EvermodelError
 from tasks.workspaces import place
 
+_USER = re.compile("//[^/]*@")
+"""User and password in a URL, which are shown to nobody."""
 _PACKAGES = ("pandas", "pyarrow", "pandera", "scikit-learn", "keras", "matplotlib", "mlflow", "prefect")
 
 
@@ -35,8 +38,12 @@ def findings(workspace: str) -> Iterator[Finding]:
         yield _package(name)
     yield _tensorflow()
     yield _workspace(workspace)
-    yield _server("Prefect server", "PREFECT_API_URL", "none set: each run starts a temporary one")
-    yield _server("MLflow server", "MLFLOW_TRACKING_URI", "none set: SQLite and files in the workspace")
+    from prefect.settings import PREFECT_API_URL  # of the environment or of Prefect's profile
+
+    temporary = "none set: each run starts a temporary one"
+    yield _server("Prefect server", "PREFECT_API_URL", PREFECT_API_URL.value(), temporary)
+    in_workspace = "none set: SQLite and files in the workspace"
+    yield _server("MLflow server", "MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI"), in_workspace)
     yield from _engine()
     yield from _gpus()
 
@@ -101,17 +108,17 @@ def _workspace(workspace: str) -> Finding:
     return Finding("workspace", f"{workspace} can be written, {free} GiB free", good=free > 0, remedy="free some space")
 
 
-def _server(what: str, variable: str, default: str) -> Finding:
-    address = os.environ.get(variable)
+def _server(what: str, variable: str, address: str | None, default: str) -> Finding:
+    shown = _USER.sub("//", address) if address else default
     if not address or not address.startswith("http"):
-        return Finding(what, address or default, good=True)
+        return Finding(what, shown, good=True)
     import requests
 
     try:
         answer = requests.get(f"{address.rstrip('/')}/health", timeout=5)
     except requests.RequestException as error:
-        return Finding(what, f"{address}: {type(error).__name__}", good=False, remedy=f"start it or unset {variable}")
-    return Finding(what, f"{address} answers", good=answer.ok, remedy=f"it says {answer.status_code}: look at its log")
+        return Finding(what, f"{shown}: {type(error).__name__}", good=False, remedy=f"start it or unset {variable}")
+    return Finding(what, f"{shown} answers", good=answer.ok, remedy=f"it says {answer.status_code}: look at its log")
 
 
 def _command(what: str, command: list[str], without: str = "") -> Finding:

@@ -68,9 +68,15 @@ def _cache_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"{parameters['stage']}-{parameters['run_key']}"
 
 
-def _run(stage: StageName, request: Request, run_key: str, runner: Inline | Docker | WorkPool, model: str) -> str:
-    """Run one stage; return its run key, which is what Prefect caches by."""
-    runners.run(stage, request, runner, model=model)
+def _run(
+    stage: StageName, request: Request, run_key: str, runner: Inline | Docker | WorkPool | None, model: str
+) -> str:
+    """Run one stage, unless it stands already; return its run key, which is what Prefect caches by.
+
+    Without a runner the stage stands: Prefect's cache, which a flow in a new container has not, is no condition.
+    """
+    if runner is not None:
+        runners.run(stage, request, runner, model=model)
     return run_key
 
 
@@ -199,9 +205,9 @@ class _Chain:
             target.discard()
         standing = stage.published(kind, target) is not None and (name != "register" or module.stands(request))
         runner = self._spec.runner_of(name)
-        tags = {GPU} if name in ("tune", "train") and self._spec.training.device not in ("auto", "cpu") else None
+        tags = {GPU} if self._spec.uses_gpu(name) and not standing else None
         task = _TASKS[name].with_options(refresh_cache=not standing, tags=tags)
-        task(name, request, run_key, runner, self._spec.name)
+        task(name, request, run_key, None if standing else runner, self._spec.name)
         result = stage.published(kind, target)  # what stands there is the truth, not what Prefect remembers
         if result is None:
             raise ResourceError(f"{target} was removed while the run went on; run again")

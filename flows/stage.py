@@ -7,6 +7,7 @@ from prefect import flow
 from flows import runners
 from schemas.runners import Inline, StageName
 from schemas.stages import REQUESTS
+from tasks import secret_files
 
 
 @flow(name="stage", flow_run_name="{model} {stage}", log_prints=False)
@@ -15,4 +16,5 @@ def stage(stage: StageName, request: dict[str, Any], model: str) -> None:
 
     What the stage publishes in the workspace is its result. Raises the stage's own EvermodelError.
     """
+    secret_files.load()
     runners.run(stage, REQUESTS[stage].model_validate(request), Inline(), model=model)

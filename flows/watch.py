@@ -10,7 +10,7 @@ from prefect.states import Completed
 
 from flows import events
 from schemas.document import digest
-from schemas.errors import ResourceError
+from schemas.errors import EvermodelError, ResourceError
 from schemas.spec import Spec
 from tasks import arrivals, secret_files
 from tasks.workspaces import place
@@ -25,7 +25,8 @@ def look(spec: Spec, *, workspace: str, settle_s: float = SETTLE_S) -> str:
     """Emit `dataset.updated` if the model's data is not what was last told of, and say in one sentence what was seen.
 
     Data that still grows is left for the next look. What was told of is kept in the workspace, after the server took
-    the event: it comes once more rather than never. Raises ResourceError when the server does not take it.
+    the event: it comes once more rather than never. Raises ResourceError when the server does not take it, and
+    DataError for what is no data file.
     """
     found = arrivals.listing(spec.data)
     if not found:
@@ -58,7 +59,7 @@ def keep_looking(specs: Sequence[Spec], *, workspace: str, interval_s: float, se
         for spec in specs:
             try:
                 seen = look(spec, workspace=workspace, settle_s=settle_s)
-            except ResourceError as error:
+            except EvermodelError as error:
                 seen = str(error)
             if seen != said.get(spec.name):
                 log.info("%s: %s", spec.name, seen)

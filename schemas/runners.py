@@ -66,7 +66,8 @@ class WorkPool(_Container):
     queue: str | None = None
     """The queue in it."""
     job_variables: dict[str, Any] = {}
-    """Further job variables of the pool, such as volumes and networks for docker, node_selector for kubernetes."""
+    """Further job variables of the pool, such as volumes and networks for docker, node_selector for kubernetes. What
+    is a mapping or a list, such as env and volumes, is added to Evermodel's own."""
 
 
 def _inline(value: Any) -> Any:

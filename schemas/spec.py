@@ -60,6 +60,11 @@ class Spec(Document):
             return runner
         return runner.model_copy(update={"gpu": device.gpus if isinstance(device, Gpus) else 1})
 
+    def uses_gpu(self, stage: StageName) -> bool:
+        """Whether a stage is to run on a GPU, by the device that is asked for or by its runner."""
+        asked_for = self.training.device not in ("auto", "cpu")
+        return stage in ("tune", "train") and (asked_for or getattr(self.runner_of(stage), "gpu", None) is not None)
+
     @property
     def time(self) -> str | None:
         """The column with the rows' time, if one is known."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from schemas.data import Source
 from schemas.document import digest
-from schemas.errors import DataError, ResourceError
-from tasks.sources.files import list_files
+from schemas.errors import ResourceError
+from tasks.sources.files import NoFilesError, list_files
 from tasks.stores import open_url
 from tasks.workspaces import Place
 
@@ -15,20 +15,30 @@ Listing = dict[str, list[str]]
 
 
 def listing(source: Source) -> Listing:
-    """Return the files of a source with what tells cheaply that they are the same; none when no file is there yet."""
+    """Return the files of a source with what tells cheaply that they are the same; none when no file is there yet.
+
+    Raises DataError for what is no data file, and ResourceError when the store does not answer.
+    """
     try:
         return {file.path: file.stamp for file in list_files(source)}
-    except (DataError, FileNotFoundError):  # none is there, or one was taken away meanwhile
+    except (NoFilesError, FileNotFoundError):  # none is there, or one was taken away meanwhile
         return {}
+    except OSError as error:
+        raise ResourceError(f"data.path {source.path} cannot be looked at: {error}") from error
 
 
 def announced(workspace: Place, name: str) -> str | None:
-    """Return the digest of the listing that was last told of; None before the first."""
+    """Return the digest of the listing that was last told of; None before the first.
+
+    Raises ResourceError when the workspace does not answer.
+    """
     system, path = open_url(_address(workspace, name))
     try:
         found = json.loads(system.cat_file(path))
     except (FileNotFoundError, ValueError):  # what cannot be read is told of once more, which does no harm
         return None
+    except OSError as error:
+        raise ResourceError(f"cannot read {workspace}: {error}; choose another --workspace") from error
     return str(found.get("digest"))
 
 

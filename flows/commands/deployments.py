@@ -23,6 +23,8 @@ from flows.commands.options import (
 if TYPE_CHECKING:
     from uuid import UUID
 
+_LONGEST_S = 365 * 86_400
+
 Cron = Annotated[
     list[str] | None,
     typer.Option(help='When, such as "0 3 * * *"; may be repeated. Replaces those of the spec.'),
@@ -45,9 +47,14 @@ Notify = Annotated[
     ),
 ]
 WatchEvery = Annotated[
-    float | None, typer.Option(help="Look at the data every so many seconds, and start a run when it has changed.")
+    float | None,
+    typer.Option(
+        min=1, max=_LONGEST_S, help="Look at the data every so many seconds, and start a run when it has changed."
+    ),
 ]
-StaleAfter = Annotated[float, typer.Option(help="Days without a run that ended well, after which --notify tells.")]
+StaleAfter = Annotated[
+    float, typer.Option(min=0.01, max=3650, help="Days without a run that ended well, after which --notify tells.")
+]
 
 
 def deploy(
@@ -114,8 +121,10 @@ def watch(
     specs: Specs,
     overrides: Overrides = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
-    interval: Annotated[float, typer.Option(help="Seconds from one look to the next.")] = 60.0,
-    settle: Annotated[float, typer.Option(help="Seconds in which files that are finished stay the same.")] = 10.0,
+    interval: Annotated[float, typer.Option(min=0.1, max=_LONGEST_S, help="Seconds from one look to the next.")] = 60.0,
+    settle: Annotated[
+        float, typer.Option(min=0, max=_LONGEST_S, help="Seconds in which files that are finished stay the same.")
+    ] = 10.0,
 ) -> None:
     """Emit the event dataset.updated when the data of a model has changed: one process, until it is ended."""
     from schemas.spec_file import read_spec
@@ -126,7 +135,7 @@ def watch(
     from flows import watch as watching
 
     server.need()
-    with display.shown():
+    with server.answering(), display.shown():
         watching.keep_looking(parsed, workspace=workspace, interval_s=interval, settle_s=settle)
 
 
@@ -154,9 +163,10 @@ def _deployed(
     made = {}
     for path, spec in parsed.items():
         timed = [*schedules.made(own or spec.schedules, path, overrides)]
-        for each in deployments.deploy(
-            spec, workspace=workspace, pool=pool, schedules=timed, automations=wanted, watch_every_s=watch_every_s
-        ):
-            typer.echo(f"{each.name:<40} {f'on work pool {each.pool}' if each.pool else 'served by this process'}")
-            made[each.name] = each.id
+        with server.answering():
+            for each in deployments.deploy(
+                spec, workspace=workspace, pool=pool, schedules=timed, automations=wanted, watch_every_s=watch_every_s
+            ):
+                typer.echo(f"{each.name:<40} {f'on work pool {each.pool}' if each.pool else 'served by this process'}")
+                made[each.name] = each.id
     return made

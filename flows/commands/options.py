@@ -2,9 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from schemas.errors import SpecError
+
+if TYPE_CHECKING:
+    from schemas.data import Source
 
 DEFAULT_WORKSPACE = ".evermodel"
 
@@ -43,6 +48,20 @@ def allow(modules: list[str] | None) -> None:
         from tasks import plugins
 
         plugins.allow(modules)
+
+
+def rows_at(path: str, *, delimiter: str, encoding: str) -> "Source":
+    """Return the source that arguments name; raises SpecError for what is none."""
+    from pydantic import ValidationError
+
+    from schemas.data import Source
+
+    try:
+        return Source(path=path, delimiter=delimiter, encoding=encoding)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where, said = first["loc"][0] if first["loc"] else "path", first["msg"].removeprefix("Value error, ")
+        raise SpecError(f"{'INPUT' if where == 'path' else f'--{where}'}: {said}, got {first['input']!r}") from error
 
 
 def quiet_prefect() -> None:

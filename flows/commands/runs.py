@@ -18,6 +18,7 @@ from flows.commands.options import (
     Workspace,
     allow,
     quiet_prefect,
+    rows_at,
     with_runner,
 )
 from schemas.errors import SpecError
@@ -69,7 +70,6 @@ def predict(
     """Score raw rows with a registered version, by default the champion."""
     allow(allowed)
     from flows import display
-    from schemas.data import Source
     from schemas.prediction import PredictRequest
     from tasks import predict as stage
     from tasks.registry import Registry
@@ -78,7 +78,7 @@ def predict(
     found = registry.find(name, version or alias)
     request = PredictRequest(
         bundle=registry.bundle(found),
-        source=Source(path=source, delimiter=delimiter, encoding=encoding),
+        source=rows_at(source, delimiter=delimiter, encoding=encoding),
         output=str(output),
     )
     with display.shown():
@@ -106,13 +106,12 @@ def monitor(
 ) -> None:
     """Compare new rows with what the champion was made from; with a target, measure its quality, too."""
     allow(allowed)
-    from schemas.data import Source
     from schemas.drift import Drift
     from schemas.spec_file import read_spec
 
     parsed = read_spec(spec) if spec else None
     drift, metrics = (parsed.drift, parsed.evaluation.wanted) if parsed else (Drift(), ())
-    rows = Source(path=source, delimiter=delimiter, encoding=encoding)
+    rows = rows_at(source, delimiter=delimiter, encoding=encoding)
     quiet_prefect()
     if cron:
         if parsed is None or parsed.name != name:
@@ -123,7 +122,8 @@ def monitor(
         server.need()
         own = schedules.asked_for(cron=cron, interval_s=None, rrule=None, timezone="UTC")
         timed = [*schedules.made(own, spec)] if spec else []
-        made = deployments.deploy_monitor(parsed, rows, workspace=workspace, pool=work_pool, schedules=timed)
+        with server.answering():
+            made = deployments.deploy_monitor(parsed, rows, workspace=workspace, pool=work_pool, schedules=timed)
         typer.echo(f"{made.name:<40} on work pool {made.pool}")
         return
     from flows import display, server

@@ -41,7 +41,11 @@ def init(
         return
     if output.exists():
         raise SpecError(f"{output} exists already; remove it or choose another name")
-    output.write_text(text, encoding="utf-8")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{output} cannot be written: {error.strerror}; choose another place") from error
     typer.echo(f"Wrote {output}. Look it over, then: evermodel run {output}")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.types import DeviceRequest
@@ -88,9 +89,10 @@ def _image(engine: docker.DockerClient, name: str) -> str:
 
 def _remove_orphans(engine: docker.DockerClient, workspace: Path) -> None:
     """Remove containers of flows that were killed: nobody holds the folder of their request any more."""
-    for container in engine.containers.list(all=True, filters={"label": f"{WORKSPACE}={workspace}"}):
+    ours = {"label": f"{WORKSPACE}={workspace}"}
+    for container in engine.containers.list(all=True, ignore_removed=True, filters=ours):
         if not is_held(Path(container.labels[REQUEST])):
-            with contextlib.suppress(NotFound):
+            with contextlib.suppress(APIError):  # another run has removed it, or is about to
                 container.remove(force=True)
 
 
@@ -138,9 +140,11 @@ def _container(engine: docker.DockerClient, image: str, options: dict[str, Any])
         yield container
     except APIError as error:
         raise ResourceError(_refusal(str(error.explanation or error))) from error
+    except requests.RequestException as error:
+        raise ResourceError(f"the Docker engine answers no more ({error}); run again when it is back") from error
     finally:
         _stop(container)
-        with contextlib.suppress(NotFound):
+        with contextlib.suppress(NotFound, requests.RequestException):
             container.remove(force=True)
 
 
@@ -152,7 +156,7 @@ def _refusal(said: str) -> str:
 
 def _stop(container: Container) -> None:
     """Let the stage end by itself: SIGTERM, and SIGKILL after some seconds; nothing if it has ended."""
-    with contextlib.suppress(APIError):
+    with contextlib.suppress(APIError, requests.RequestException):
         container.stop(timeout=_GRACE_S)
 
 
@@ -178,7 +182,7 @@ class _Log:
         try:
             entry = json.loads(line)
             level, message = logging.getLevelNamesMapping()[entry.pop("level").upper()], entry.pop("message")
-        except (ValueError, AttributeError, KeyError):
+        except (ValueError, AttributeError, KeyError, TypeError):
             self._lines.append(line)
             return
         if level >= logging.ERROR:

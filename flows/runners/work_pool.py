@@ -4,7 +4,6 @@ import contextlib
 import logging
 import re
 import time
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +20,7 @@ from schemas import errors
 from schemas.errors import EvermodelError, ResourceError
 from schemas.runners import StageName, WorkPool
 from schemas.stages import Request
+from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.flow")
 
@@ -55,8 +55,7 @@ def run(stage: StageName, request: Request, runner: WorkPool, *, model: str) -> 
 
 def _started(stage: StageName, request: Request, runner: WorkPool, model: str) -> UUID:
     name = f"stage/{deployment(model, stage)}"
-    if "://" not in request.workspace:
-        request = request.model_copy(update={"workspace": str(Path(request.workspace).absolute())})
+    request = request.model_copy(update={"workspace": str(place(request.workspace))})
     parameters = {"stage": stage, "request": request.model_dump(mode="json"), "model": model}
     try:
         child: Any = run_deployment(name, parameters=parameters, timeout=0, work_queue_name=runner.queue)

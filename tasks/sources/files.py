@@ -38,6 +38,10 @@ _COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 _CHUNK_BYTES = 1 << 22
 
 
+class NoFilesError(DataError):
+    """Where a source's files are to be, there are none."""
+
+
 @dataclass(frozen=True)
 class File:
     """One file of a source."""
@@ -73,7 +77,10 @@ class File:
 
 
 def list_files(source: Source) -> list[File]:
-    """Return the files that a source names, sorted by path; raises DataError when there are none or one is no file."""
+    """Return the files that a source names, sorted by path.
+
+    Raises NoFilesError when there are none, and DataError for what is no file or of no known format.
+    """
     try:
         system, path = open_url(source.location)
         found = _find(system, path)
@@ -82,7 +89,7 @@ def list_files(source: Source) -> list[File]:
     except OSError as error:
         raise ResourceError(f"data.path {source.path} cannot be looked at: {error}") from error
     if not found:
-        raise DataError(f"no file at {source.path}; data.path takes a file, a folder, a glob or an fsspec URL")
+        raise NoFilesError(f"no file at {source.path}; data.path takes a file, a folder, a glob or an fsspec URL")
     return [_file(system, name, source) for name in sorted(found)]
 
 

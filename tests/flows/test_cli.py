@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from schemas.run import RunResult
+from flows import display
+from schemas.run import ModelVersion, RunResult, RunRows
 
 Evermodel = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -47,6 +48,8 @@ def test_help_loads_no_heavy_library(command: str) -> None:
         (["models", "nobody"], 4, "no model 'nobody' is registered"),
         (["report"], 2, "name a model"),
         (["init", "missing.csv", "--target", "y"], 3, "missing.csv"),
+        (["monitor", "nobody", "x.csv", "--delimiter", ";;"], 2, "--delimiter: "),
+        (["monitor", "nobody", "${NOBODY_SET_THIS}"], 2, "INPUT: "),
     ],
 )
 def test_a_mistake_gets_one_message_and_no_traceback(
@@ -68,6 +71,28 @@ def test_a_failing_stage_gets_one_message_and_no_traceback(evermodel: Evermodel,
     assert re.search(r"error: .*breast-cancer.csv: column 'mean radius' and \d+ more is missing", done.stderr)
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob(".evermodel/ingest/*"))
+
+
+def test_what_people_and_data_name_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = {"r2[waist]": 0.5, "r2[/waist]": 0.25}
+    result = RunResult(
+        run_key="k",
+        stages={},
+        rows=RunRows(read=1, accepted=1, rejected=0),
+        metrics={"test": metrics},
+        warnings=["[a] strange [/b] one"],
+        model=ModelVersion(name="a", version="1", promoted=True, reason="promoted by ann: see [/wiki/x]"),
+        report="/ws/[1]/report.html",
+    )
+    display.summary(result)
+    said = capsys.readouterr().out
+    assert all(each in said for each in (*metrics, "[a] strange [/b] one", "see [/wiki/x]", "/ws/[1]/report.html"))
+
+
+def test_doctor_shows_no_password(evermodel: Evermodel) -> None:
+    done = evermodel("doctor", MLFLOW_TRACKING_URI="http://ann:s3cret@127.0.0.1:9", check=False)
+    assert "http://127.0.0.1:9: ConnectionError" in done.stdout
+    assert "s3cret" not in done.stdout
 
 
 def test_schema_is_json(evermodel: Evermodel) -> None:

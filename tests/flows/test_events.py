@@ -18,7 +18,7 @@ from flows import events
 from flows.automations import Wanted
 from flows.deploy import deploy
 from flows.watch import look
-from schemas.errors import ResourceError, SpecError
+from schemas.errors import DataError, ResourceError, SpecError
 from schemas.spec import Spec
 
 pytestmark = pytest.mark.slow
@@ -111,6 +111,9 @@ def test_no_file_is_no_news_and_the_first_in_a_folder_is(client: SyncPrefectClie
     assert look(spec, workspace=str(tmp_path / "ws"), settle_s=0.1) == "there is no file yet"
     (folder / "_half.csv").rename(folder / "whole.csv")
     assert look(spec, workspace=str(tmp_path / "ws"), settle_s=0.1) == "dataset.updated: 1 files"
+    (folder / "notes.md").write_text("no data")
+    with pytest.raises(DataError, match="cannot tell the format of"):
+        look(spec, workspace=str(tmp_path / "ws"), settle_s=0.1)
 
 
 def test_what_was_seen_in_a_bucket_is_remembered_there(

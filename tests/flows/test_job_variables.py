@@ -12,7 +12,7 @@ from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
 from flows.deploy import job_variables
 from schemas.errors import SpecError
-from schemas.runners import WorkPool
+from schemas.runners import Docker, Runners, WorkPool
 from schemas.spec import Spec
 
 TEMPLATE = json.loads((Path(__file__).parents[2] / "docker" / "kubernetes.json").read_text())
@@ -84,6 +84,22 @@ def test_a_local_workspace_and_the_source_are_mounted_where_they_are(spec: Spec)
     asked = job_variables("ingest", runner, spec, workspace="/data/ws", kind="docker")
     assert asked["volumes"] == ["/data/ws:/data/ws", f"{spec.data.path}:{spec.data.path}:ro"]
     assert job_variables("train", runner, spec, workspace="/data/ws", kind="docker")["volumes"] == ["/data/ws:/data/ws"]
+
+
+def test_further_variables_are_added_and_take_nothing_away(spec: Spec) -> None:
+    further = {"env": {"X": "1"}, "volumes": ["/certs:/certs"], "network_mode": "host"}
+    runner = WorkPool(pool="cpu", job_variables={**further, "container_create_kwargs": {"init": False}})
+    asked = job_variables("train", runner, spec, workspace="/data/ws", kind="docker")
+    assert asked["volumes"] == ["/data/ws:/data/ws", "/certs:/certs"]
+    assert asked["container_create_kwargs"]["cap_drop"] == ["ALL"]
+    assert asked["container_create_kwargs"]["init"] is False
+    assert (asked["env"]["X"], asked["network_mode"]) == ("1", "host")
+
+
+def test_a_gpu_of_the_runner_counts_as_one_of_the_device(spec: Spec) -> None:
+    docker = spec.model_copy(update={"runner": Runners(default=Docker(gpu="all"))})
+    assert [docker.uses_gpu(stage) for stage in ("encode", "train", "tune")] == [False, True, True]
+    assert not spec.uses_gpu("train")
 
 
 @pytest.mark.parametrize(("key", "value"), [("memory", "4g"), ("cpus", 2), ("gpu", "all"), ("image", "mine")])
