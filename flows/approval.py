@@ -1,14 +1,16 @@
 """A person's last word on a version that passed every check: in the Prefect UI, or by `evermodel promote`."""
 
+import contextlib
 import datetime
 import logging
 import threading
 from http import HTTPStatus
 from typing import Literal
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.exceptions import FlowPauseTimeout, PrefectHTTPStatusError
+from prefect.exceptions import FlowPauseTimeout, ObjectNotFound, PrefectHTTPStatusError
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from prefect.settings import PREFECT_API_URL
@@ -74,6 +76,10 @@ def _ask(version: Version, registry: Registry, *, timeout_hours: float, shown: s
     if not PREFECT_API_URL.value():
         log.warning("register: %s version %s waits for approval: %s", version.name, version.version, by_hand)
         return
+    asks = decisions.of(version)[-1].asks
+    if asks is not None and asks != _run_id() and _is_suspended(asks):
+        log.info("register: %s version %s waits for approval; run %s asks for it", version.name, version.version, asks)
+        return
     until = _deadline(version, registry, timeout_hours)
     left_s = int((until - decisions.now()).total_seconds())
     said = f"waits until {until.isoformat()} for approval: Resume in the Prefect UI, or {by_hand}"
@@ -84,13 +90,25 @@ def _ask(version: Version, registry: Registry, *, timeout_hours: float, shown: s
         _record(answer, version, registry)
 
 
+def _run_id() -> str | None:
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context and context.flow_run else None
+
+
+def _is_suspended(run: str) -> bool:
+    """Say whether a run is suspended: an answer reaches it though no process waits, as that of a paused one must."""
+    with get_client(sync_client=True) as client, contextlib.suppress(ObjectNotFound):
+        return client.read_flow_run(UUID(run)).state_name == "Suspended"
+    return False
+
+
 def _deadline(version: Version, registry: Registry, timeout_hours: float) -> datetime.datetime:
-    """Return when the wait ends; it is noted at the first time, such that it is known though no process waits."""
+    """Return when the wait ends; it and who asks are noted, such that they are known though no process waits."""
     last = decisions.of(version)[-1]
     if last.until is None:
         until = (decisions.now() + datetime.timedelta(hours=timeout_hours)).isoformat()
         last = last.model_copy(update={"until": until, "why": f"{last.why} (until {until})"})
-        decisions.record(registry, version, last)
+    decisions.record(registry, version, last.model_copy(update={"asks": _run_id()}))
     return datetime.datetime.fromisoformat(str(last.until))
 
 

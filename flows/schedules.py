@@ -50,4 +50,4 @@ def _as_prefect(schedule: Schedule) -> SCHEDULE_TYPES:
             return RRuleSchedule(rrule=schedule.rrule, timezone=schedule.timezone)
     except ValueError as error:
         raise SpecError(f"Prefect refuses the schedule {schedule.cron or schedule.rrule!r}: {error}") from error
-    return IntervalSchedule(interval=timedelta(seconds=schedule.interval_s or 0), timezone=schedule.timezone)
+    return IntervalSchedule(interval=timedelta(seconds=schedule.interval_s or 0))  # in a zone it would miss an hour

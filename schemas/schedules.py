@@ -50,7 +50,7 @@ class Schedule(Document):
     rrule: Annotated[str, AfterValidator(_known_rrule)] | None = None
     """A rule of iCalendar (RFC 5545), such as FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=3;BYMINUTE=0;BYSECOND=0."""
     timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
-    """The time zone whose clock is meant. At a change to or from daylight saving time the clock's hour stays."""
+    """The time zone whose clock cron and rrule mean, in summer and in winter; an interval counts seconds."""
     overrides: dict[str, Any] = {}
     """Keys of this spec that are different in runs of this schedule, such as {training.epochs: 200}."""
 

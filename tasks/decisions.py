@@ -42,6 +42,8 @@ class Decision(Document):
     """What the gate had said, where a person decided."""
     until: str | None = None
     """When a wait ends, ISO 8601 in UTC."""
+    asks: str | None = None
+    """The flow run that asks, while a version waits."""
 
     @property
     def sentence(self) -> str:

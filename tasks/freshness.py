@@ -1,6 +1,7 @@
 """How fresh the versions of a model are: their age, the period of their data, their quality, and what came since."""
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -60,6 +61,13 @@ def origin_of(bundle: Path, evaluation: EvaluateResult) -> Origin:
         period=_period(reference.period) if reference and reference.period else None,
         drift=evaluation.drift.reason[:1_000] if evaluation.drift else None,
     )
+
+
+def as_of(version: Version, parameters: Mapping[str, str]) -> datetime.datetime:
+    """Return as of when a version was made, in UTC: its `data.until` among what its run says, else when it was made."""
+    if until := parameters.get("data.until"):
+        return datetime.datetime.fromisoformat(until)
+    return datetime.datetime.fromtimestamp(version.created_ms / 1000, datetime.UTC)
 
 
 def _period(times: Times) -> tuple[str, str] | None:

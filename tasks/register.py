@@ -1,5 +1,6 @@
 """Register: a version of the model in MLflow with all that belongs to it, and the aliases."""
 
+import datetime
 import functools
 import importlib.metadata
 import json
@@ -11,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.contract import Contract
-from schemas.errors import ResourceError
 from schemas.promotion import Check
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, RegisterRequest, RegisterResult, TrainResult
 from tasks import bundle_contents, decisions, evaluate, freshness, stage, tags
-from tasks.registry import Registry, Version
+from tasks.registry import Registry, Version, answering
 from tasks.scratch import remove
 from tasks.workspaces import MANIFEST, place
 
@@ -67,7 +67,7 @@ def _make(request: RegisterRequest, out: Path) -> Mapping[str, Any]:
 
     store = registry_of(request)
     _, evaluation = stage.opened(EvaluateResult, request.evaluate)
-    with smoke.Tester() as tester:
+    with smoke.Tester() as tester, answering(store.uri):
         if request.smoke and evaluation.verdict.better:
             tester.start()
         with store.locked(request.name):
@@ -132,6 +132,8 @@ def _objections(
     champion = store.champion(request.name)
     if champion is not None and champion.version != request.champion_version:
         return (), (f"not promoted: version {champion.version} became champion meanwhile; run again to compare with it")
+    if champion is not None and (older := _older(request, store, champion)):
+        return (), older
     past = decisions.of(version)
     if past and past[-1].what in ("rolled back", "declined", "expired"):
         return (), f"not promoted: {past[-1].sentence}; evermodel promote {version.name} {version.version} overrules"
@@ -139,6 +141,17 @@ def _objections(
         return (), ""
     check = smoke_test(version)
     return (check,), "" if check.passed else f"not promoted: {check.sentence}"
+
+
+def _older(request: RegisterRequest, store: Registry, champion: Version) -> str:
+    """Return why a backfill does not replace a champion that knows of later days: nothing if it is none."""
+    if not (until := request.parameters.get("data.until")):
+        return ""
+    ours, theirs = datetime.datetime.fromisoformat(str(until)), freshness.as_of(champion, store.parameters(champion))
+    if ours >= theirs:
+        return ""
+    later = f"version {champion.version}, which is as of {theirs:%Y-%m-%d %H:%M}"
+    return f"not promoted: a version as of {ours:%Y-%m-%d %H:%M} does not replace {later}; evermodel promote overrules"
 
 
 def _smoke(request: RegisterRequest, store: Registry, tester: "Tester", out: Path, version: Version) -> Check:
@@ -175,7 +188,7 @@ def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Versio
         client.create_registered_model(request.name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise ResourceError(f"the registry at {store.uri} refuses: {error}") from error
+            raise
     known = {
         **dict(_tag(check) for check in evaluation.verdict.checks),
         tags.RUN_KEY: run_key(request),

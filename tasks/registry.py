@@ -74,6 +74,7 @@ class Registry:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         for files in ("UPLOAD", "DOWNLOAD"):  # by the server, not from its store, which may be out of reach from here
             os.environ.setdefault(f"MLFLOW_ENABLE_PROXY_MULTIPART_{files}", "false")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # by itself it goes on for four minutes a call
         from mlflow import MlflowClient
 
         if self.is_local:
@@ -246,4 +247,4 @@ def answering(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError) as error:
-        raise ResourceError(f"the registry at {uri} refuses: {error}") from error
+        raise ResourceError(f"the registry at {uri} refuses: {str(error).partition(chr(10))[0]}") from error

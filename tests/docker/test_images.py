@@ -39,7 +39,7 @@ print(json.dumps({
         ("train", ["keras", "tensorflow"]),
         ("predict", ["keras", "tensorflow"]),
         ("evaluate", ["keras", "tensorflow", "matplotlib"]),
-        ("register", ["matplotlib", "mlflow"]),
+        ("register", ["keras", "tensorflow", "matplotlib", "mlflow"]),
         ("flow", ["matplotlib", "mlflow", "prefect"]),
         ("pool", ["keras", "tensorflow", "matplotlib", "mlflow", "prefect"]),
     ],

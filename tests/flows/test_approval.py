@@ -19,25 +19,26 @@ from prefect.flow_runs import resume_flow_run
 
 import flows.approval
 from flows import deploy as deployments
-from flows import retrain
+from flows import overlap, retrain
+from schemas.data import Source
 from schemas.run import RunResult
 from schemas.spec import Spec
 from schemas.spec_file import read_spec
-from tasks import decisions
+from tasks import decisions, observations
 from tasks.examples import write_example
 from tasks.registry import Registry
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
 
 NAME = "breast-cancer"
+OVERRIDES = ("training.epochs=3", "network.hidden=[8]", "promotion.smoke=0")
 
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Spec]:
     """A workspace in which all is done but that nothing may be promoted, and its spec: to be copied."""
     folder = tmp_path_factory.mktemp("evaluated")
-    overrides = ("training.epochs=3", "network.hidden=[8]", "promotion.smoke=0", "promotion.promote=never")
-    spec = read_spec(write_example(NAME, folder), overrides=overrides)
+    spec = read_spec(write_example(NAME, folder), overrides=(*OVERRIDES, "promotion.promote=never"))
     result = retrain(spec, workspace=str(folder / "ws"))
     assert (result.model.promoted, result.model.reason) == (
         False,
@@ -119,6 +120,13 @@ def test_a_version_that_a_person_declines_is_not_promoted(asking: Callable[..., 
     assert aliases(tmp_path) == ("challenger",)
     assert last_decision(tmp_path).what == "declined"
 
+    Registry(workspace=str(tmp_path / "ws")).promote(NAME, "2", reason="they are over", by="Grace")
+    last = last_decision(tmp_path)
+    assert (last.what, last.who, last.why) == ("forced", "Grace", "they are over")
+    assert str(last.overruled).startswith("waits for approval: ")
+    assert asking().nothing_new
+    assert (aliases(tmp_path), last_decision(tmp_path)) == (("challenger", "champion"), last)
+
 
 def test_when_nobody_answers_in_time_the_run_ends_well_and_nothing_is_promoted(
     asking: Callable[..., RunResult], tmp_path: Path
@@ -133,13 +141,19 @@ def test_when_nobody_answers_in_time_the_run_ends_well_and_nothing_is_promoted(
     assert newest.state_name == "Completed"
 
 
-def test_the_command_line_is_an_answer_too(asking: Callable[..., RunResult], tmp_path: Path) -> None:
-    """A person promotes while the run waits."""
-    registry = Registry(workspace=str(tmp_path / "ws"))
+def test_the_command_line_is_an_answer_too(
+    asking: Callable[..., RunResult], evaluated: tuple[Path, Spec], tmp_path: Path
+) -> None:
+    """A person promotes while the run waits, which keeps its turn meanwhile."""
+    registry, skipped = Registry(workspace=str(tmp_path / "ws")), []
+    retraining = evaluated[1].retraining.model_copy(update={"overlap": "skip"})
+    skipping = evaluated[1].model_copy(update={"retraining": retraining})
 
     def promote() -> None:
         with get_client(sync_client=True) as client:
             paused(client)
+        with overlap.turn(skipping, workspace=str(tmp_path / "ws"), work="another") as not_now:
+            skipped.append(not_now)
         registry.promote(NAME, "2", reason="by hand", by="Ada")
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(promote,), daemon=True)
@@ -147,13 +161,14 @@ def test_the_command_line_is_an_answer_too(asking: Callable[..., RunResult], tmp
     result = asking(timeout_s=20)
     assert result.model.promoted
     assert result.model.reason.endswith(": by hand")
+    assert skipped == [f"skipped: another run of {NAME} is going on"]
     assert last_decision(tmp_path).what == "forced"
 
 
 def test_a_deployments_run_is_suspended_and_goes_on_in_a_new_process_when_it_is_resumed(
     evaluated: tuple[Path, Spec], prefect_server: str, tmp_path: Path
 ) -> None:
-    """What it had made stands."""
+    """What it had made stands, others do not ask again, and its worker monitors the champion, too."""
     shutil.copytree(evaluated[0], tmp_path / "ws")
     promotion = evaluated[1].promotion.model_copy(update={"promote": "approve"})
     spec = evaluated[1].model_copy(update={"promotion": promotion})
@@ -169,11 +184,17 @@ def test_a_deployments_run_is_suspended_and_goes_on_in_a_new_process_when_it_is_
             waiting = paused(client, "Suspended")
             assert waiting.id == made.id
             published = {path: path.stat().st_mtime for path in (tmp_path / "ws").glob("*/*/result.json")}
+            again = retrain(spec, workspace=str(tmp_path / "ws"))
+            assert (again.nothing_new, again.model.promoted) == (True, False)
+            assert again.model.reason.startswith("waits for approval: ")
             resume_flow_run(waiting.id, run_input={"decision": "approve", "who": "Ada", "why": "at last"})
             for _ in range(1500):
                 if (run := client.read_flow_run(made.id)).state.is_final():
                     break
                 time.sleep(0.2)
+            rows = Source(path=spec.data.path)
+            deployments.deploy_monitor(spec, rows, workspace=str(tmp_path / "ws"), pool="approvals", schedules=[])
+            looked = run_deployment(f"monitor/{NAME}", timeout=300, poll_interval=1)
         finally:
             os.killpg(worker.pid, signal.SIGINT)
             worker.wait(60)
@@ -181,3 +202,20 @@ def test_a_deployments_run_is_suspended_and_goes_on_in_a_new_process_when_it_is_
     assert {path: path.stat().st_mtime for path in published} == published
     assert "champion" in aliases(tmp_path)
     assert (last_decision(tmp_path).what, last_decision(tmp_path).why) == ("approved", "at last")
+    assert looked.state.is_completed(), looked.state.message
+    seen = observations.of(Registry(workspace=str(tmp_path / "ws")).find(NAME, "champion"))
+    assert seen is not None
+    assert seen.rows == 569
+
+
+def test_without_a_server_the_run_ends_and_says_how_to_answer(
+    evaluated: tuple[Path, Spec], evermodel: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(evaluated[0], tmp_path / "ws")
+    spec = str(write_example(NAME, tmp_path))
+    changes = [word for each in (*OVERRIDES, "promotion.promote=approve") for word in ("--set", each)]
+    done = evermodel("run", spec, *changes, "--workspace", "ws", PREFECT_API_URL="")
+    assert f"register: {NAME} version 2 waits for approval: evermodel promote {NAME} 2 --reason" in done.stderr
+    assert aliases(tmp_path) == ("challenger",)
+    Registry(workspace=str(tmp_path / "ws")).promote(NAME, "2", reason="it is fine", by="Ada")
+    assert str(last_decision(tmp_path).overruled).startswith("waits for approval: ")

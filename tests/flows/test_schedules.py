@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.server.schemas.schedules import CronSchedule
+from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
 from flows import deploy as deployments
 from flows import schedules
@@ -23,6 +23,8 @@ from tasks.examples import write_example
 
 Evermodel = Callable[..., subprocess.CompletedProcess[str]]
 BERLIN = ZoneInfo("Europe/Berlin")
+EVERY_HOUR_IN_AUTUMN = ["25 00:00+02", "25 01:00+02", "25 02:00+02", "25 03:00+01"]
+PLANNERS = {planner.__name__: planner for planner in (CronSchedule, IntervalSchedule, RRuleSchedule)}
 
 
 @pytest.fixture
@@ -64,19 +66,51 @@ def test_options_replace_the_schedules_of_the_spec(deployed: Callable[..., Deplo
     assert sorted(each.schedule.cron for each in made.schedules) == ["0 1 * * *", "0 13 * * *"]
 
 
+AT_ONE, AT_HALF_PAST_TWO = "0 1 * * *", "30 2 * * *"
+RULE = "FREQ={};BYMINUTE=0;BYSECOND=0"
+
+
 @pytest.mark.parametrize(
-    ("day_before", "hours_between"),
-    [(datetime(2026, 3, 28, 12, tzinfo=BERLIN), [23, 24]), (datetime(2026, 10, 24, 12, tzinfo=BERLIN), [25, 24])],
-    ids=["to summer time", "from summer time"],
+    ("schedule", "spring", "autumn"),
+    [
+        ({"cron": AT_ONE}, ["29 01:00+01", "30 01:00+02"], ["25 01:00+02", "26 01:00+01"]),
+        ({"rrule": RULE.format("DAILY;BYHOUR=1")}, ["29 01:00+01", "30 01:00+02"], ["25 01:00+02", "26 01:00+01"]),
+        ({"cron": AT_HALF_PAST_TWO}, ["29 01:30+01", "30 02:30+02"], ["25 02:30+02", "26 02:30+01"]),
+        (
+            {"rrule": "FREQ=DAILY;BYHOUR=2;BYMINUTE=30;BYSECOND=0"},
+            ["29 01:30+01", "30 02:30+02"],
+            ["25 02:30+02", "26 02:30+01"],
+        ),
+        ({"cron": "0 * * * *"}, ["29 00:00+01", "29 01:00+01", "29 03:00+02"], EVERY_HOUR_IN_AUTUMN),
+        ({"rrule": RULE.format("HOURLY")}, ["29 00:00+01", "29 01:00+01", "29 03:00+02"], EVERY_HOUR_IN_AUTUMN),
+    ],
+    ids=["cron", "rule", "cron in the hour", "rule in the hour", "cron every hour", "rule every hour"],
 )
-def test_the_hour_of_a_zone_stays_when_its_clock_changes(
-    deployed: Callable[..., DeploymentResponse], day_before: datetime, hours_between: list[int]
+def test_when_the_clock_of_a_zone_changes_runs_come_as_the_docs_say(
+    deployed: Callable[..., DeploymentResponse], schedule: dict[str, str], spring: list[str], autumn: list[str]
 ) -> None:
-    made = deployed({"cron": "0 1 * * *", "timezone": "Europe/Berlin"})
-    schedule = CronSchedule.model_validate(made.schedules[0].schedule.model_dump())
-    dates = anyio.run(schedule.get_dates, 3, day_before)
-    assert [date.astimezone(BERLIN).hour for date in dates] == [1, 1, 1]
-    assert [(later - earlier).total_seconds() / 3600 for earlier, later in pairwise(dates)] == hours_between
+    """Of the last Sundays of March and October: the hour from two on is skipped, and comes twice."""
+    made = deployed({**schedule, "timezone": "Europe/Berlin"})
+    for midnight, expected in ((datetime(2026, 3, 29), spring), (datetime(2026, 10, 25), autumn)):
+        dates = planned(made, midnight.replace(tzinfo=BERLIN), len(expected))
+        assert [f"{date.astimezone(BERLIN):%d %H:%M%z}"[:-2] for date in dates] == expected
+
+
+@pytest.mark.parametrize("seconds", [3_600, 86_400])
+def test_an_interval_counts_seconds_whatever_the_clock_says(
+    deployed: Callable[..., DeploymentResponse], seconds: int
+) -> None:
+    made = deployed({"interval_s": seconds, "timezone": "Europe/Berlin"})
+    for day_before in (datetime(2026, 3, 28, tzinfo=BERLIN), datetime(2026, 10, 24, tzinfo=BERLIN)):
+        dates = planned(made, day_before, 50)
+        assert {(later - earlier).total_seconds() for earlier, later in pairwise(dates)} == {seconds}
+
+
+def planned(made: DeploymentResponse, start: datetime, count: int) -> list[datetime]:
+    """Return when the server would start the next runs of the one schedule, in UTC."""
+    schedule = made.schedules[0].schedule
+    planner = PLANNERS[type(schedule).__name__].model_validate(schedule.model_dump())
+    return [date.astimezone(UTC) for date in anyio.run(planner.get_dates, count, start)]
 
 
 @pytest.mark.parametrize(

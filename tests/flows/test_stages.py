@@ -22,12 +22,9 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
-    """A folder in which the flow has run all stages once, and its result.
-
-    Register's image has no TensorFlow and tries no model: its own checks would tell of that.
-    """
+    """A folder in which the flow has run all stages once, and its result."""
     folder = tmp_path_factory.mktemp("flow")
-    overrides = ("training.epochs=2", "network.hidden=[4]", "promotion.smoke=0")
+    overrides = ("training.epochs=2", "network.hidden=[4]")
     spec = read_spec(write_example("breast-cancer", folder), overrides=overrides)
     return folder, retrain(spec, workspace=str(folder / "ws"))
 

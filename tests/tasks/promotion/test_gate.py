@@ -112,16 +112,42 @@ def test_a_slice_that_gets_worse_is_named(made: tuple[Path, Known, EvaluateResul
     assert chain(few, made[0] / "ws", bundle)[1].verdict.better
 
 
-def test_a_column_that_tells_the_answer_blocks_and_is_named(made: tuple[Path, Known, EvaluateResult]) -> None:
+@pytest.mark.parametrize(
+    ("limits", "failed"),
+    [
+        ({"column": 0.99, "model": None}, ["leakage column"]),
+        ({"column": None, "model": 0.8}, ["leakage model"]),
+        (None, []),
+    ],
+    ids=["a column", "the network", "believed"],
+)
+def test_what_tells_the_answer_blocks_a_challenger_that_passes_all_else(
+    made: tuple[Path, Known, EvaluateResult], bundle: Input, limits: dict[str, Any] | None, failed: list[str]
+) -> None:
     """Bad input 40."""
     path = made[0] / "leak.csv"
     rows = frame("no", "yes")
     rows.assign(refund=np.where(rows.kind == "yes", 7.5, -2.0)).to_csv(path, index=False)
-    _, result = chain(spec(path, "x", "z", "refund"), made[0] / "ws")
-    assert not result.verdict.better
-    assert "column 'refund' alone explains 100 % of the target".replace(" %", "\u00a0%") in result.verdict.reason
-    _, believed = chain(spec(path, "x", "z", "refund", promotion={"leakage": None}), made[0] / "ws")
-    assert believed.verdict.better
+    _, result = chain(spec(path, "x", "z", "refund", promotion={"leakage": limits}), made[0] / "ws", bundle)
+    assert [each.name for each in result.verdict.checks if not each.passed] == failed
+    assert result.verdict.better is (not failed)
+    told = {"leakage column": "column 'refund' alone explains 100\u00a0% of the target", "leakage model": "the network"}
+    assert all(told[each] in result.verdict.reason for each in failed)
+
+
+@pytest.mark.parametrize(("then", "better"), [("approve", True), ("refuse", False)])
+def test_drift_blocks_a_challenger_that_passes_all_else_or_asks_a_person(
+    made: tuple[Path, Known, EvaluateResult], bundle: Input, then: str, better: bool
+) -> None:
+    """Bad input 41: the numbers moved, and the champion takes the one kind for the other."""
+    path, rows = made[0] / "drifted.csv", frame("no", "yes")
+    rows.assign(x=5 - rows.x, z=5 - rows.z).to_csv(path, index=False)
+    _, result = chain(spec(path, "x", "z", promotion={"drift": {"then": then}}), made[0] / "ws", bundle)
+    assert [each.name for each in result.verdict.checks if not each.passed] == ["drift"]
+    assert (result.verdict.better, check(result, "drift").asks) == (better, better)
+    said = "100\u00a0% of the features (z, x) have drifted from the champion's data, at most 50.0\u00a0% are borne"
+    assert result.verdict.reason.startswith("a person decides: " if better else "not promoted: ")
+    assert said in result.verdict.reason
 
 
 def test_a_champion_whose_column_is_gone_is_scored_without_it_and_a_person_decides(
