@@ -68,7 +68,9 @@ def _check_names(spec: Spec) -> None:
     if isinstance(spec.network, Custom):
         importlib.import_module("tasks.networks.custom").function(spec.network)
     else:
-        catalogue.initializer(spec.network.initializer, key="network.initializer")
+        for key in ("initializer", "regularizer", "constraint"):
+            if (named := getattr(spec.network, key)) is not None:
+                getattr(catalogue, key)(named, key=f"network.{key}")
     classes = max((metric.arguments.get("k", 0) for metric in spec.evaluation.wanted), default=0)
     metrics.compute(sample(spec.problem, classes=classes), spec.evaluation.wanted)
 

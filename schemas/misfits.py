@@ -23,6 +23,7 @@ def refuse(spec: "Spec") -> None:
     _refuse_target_as_feature(spec)
     _refuse_wrong_target(spec)
     _refuse_wrong_weights(spec)
+    _refuse_constrained_members(spec)
     refuse_names(spec)
     _refuse_wrong_evaluation(spec)
     _refuse_wrong_promotion(spec)
@@ -97,6 +98,15 @@ def _refuse_wrong_weights(spec: "Spec") -> None:
             f"training.{'output' if training.output_weight else 'class'}_weight weighs each output by itself, but loss "
             f"{training.loss.name} is one of whole rows: take the weights out or another loss of Keras",
             *("training", "loss"),
+        )
+
+
+def _refuse_constrained_members(spec: "Spec") -> None:
+    if spec.training.members > 1 and getattr(spec.network, "constraint", None) is not None:
+        raise MisfitError(
+            "training.members: weights with a constraint are trained alone; set members to 1, or take out "
+            "network.constraint",
+            *("training", "members"),
         )
 
 
