@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from schemas import fits, names
 from schemas.data import REGRESSION
-from schemas.named import Loss
+from schemas.named import Loss, Metric
 
 if TYPE_CHECKING:
     from schemas.spec import Spec
@@ -149,15 +149,23 @@ def refuse_names(spec: "Spec", *, outputs: int | None = None) -> None:
             fits.refuse_loss(loss.name, said)
         except ValueError as error:
             raise MisfitError(f"training.loss: {error}", "training", "loss") from error
-    for metric in spec.evaluation.wanted:
-        key = "metric" if metric is spec.evaluation.metric else "metrics"
-        try:
-            if not names.is_reference(metric.name):
-                _, entry = fits.metric(metric.name.partition("[")[0], metric.arguments, said)
-                if key == "metric" and entry.lower_is_better is None:
-                    raise ValueError(f"{entry.name} is neither better lower nor higher: it decides nothing")
-        except ValueError as error:
-            raise MisfitError(f"evaluation.{key}: {error}", "evaluation", key) from error
+    for metric in spec.evaluation.metrics:
+        _refuse_metric(metric, said, "evaluation", "metrics")
+    if spec.evaluation.metric is not None:
+        _refuse_metric(spec.evaluation.metric, said, "evaluation", "metric")
+    if spec.tuning is not None and spec.tuning.metric is not None:
+        _refuse_metric(spec.tuning.metric, said, "tuning", "metric")
+
+
+def _refuse_metric(metric: Metric, said: fits.Said, *at: str) -> None:
+    if names.is_reference(metric.name):
+        return
+    try:
+        _, entry = fits.metric(metric.name.partition("[")[0], metric.arguments, said)
+        if at[-1] == "metric" and entry.lower_is_better is None:
+            raise ValueError(f"{entry.name} is neither better lower nor higher: it decides nothing")
+    except ValueError as error:
+        raise MisfitError(f"{'.'.join(at)}: {error}", *at) from error
 
 
 def _refuse_wrong_evaluation(spec: "Spec") -> None:

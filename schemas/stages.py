@@ -148,7 +148,7 @@ class EncodeResult(Result):
 
 
 class TuneRequest(Request):
-    """Try settings of the network and its training, and find those with the lowest validation loss."""
+    """Try settings of the network and its training, and find those that do best on the validation rows."""
 
     places: ClassVar[dict[str, Any]] = {
         "workspace": True,
@@ -184,6 +184,8 @@ class TuneResult(Result):
     """The trial that found them, from 1, which is the spec as it stands."""
     validation_loss: float
     """Its validation loss."""
+    metric: float | None = None
+    """Its value of tuning.metric, if trials were compared by one."""
     trials: int
     """How many trials there were."""
     warnings: list[str] = []

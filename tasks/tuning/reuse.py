@@ -63,7 +63,9 @@ def _of(version: Version) -> Tuned | None:
 
 
 def _subject(request: TuneRequest) -> str:
-    """Return the digest of what is tuned: the network, its training and what is varied of them."""
+    """Return the digest of what is tuned: the network, its training, what is varied of them, and for which metric."""
     space = {key: each.model_dump(mode="json") for key, each in request.space.items()}
     identity = request.identity()
-    return digest({"space": space, "network": identity["network"], "training": identity["training"]})[:32]
+    metric = {"metric": identity["tuning"]["metric"]} if request.tuning.metric else {}
+    subject = {"space": space, "network": identity["network"], "training": identity["training"], **metric}
+    return digest(subject)[:32]
