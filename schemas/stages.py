@@ -143,6 +143,8 @@ class EncodeResult(Result):
 
     features: int
     """How many numbers and codes a row has."""
+    outputs: tuple[str, ...] = ()
+    """The names of what is to be predicted: columns of numbers, classes or labels. Older results do not say."""
     warnings: list[str] = []
     """What a person should know of the encoding: columns dropped, rates of unknown categories and the like."""
 
