@@ -147,7 +147,7 @@ def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunR
     train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode, start=begun))
     known: Any = {"workspace": workspace, "ingest": ingest, "train": train}
     known |= {"champion": chain.champion(evaluate_request(spec, **known, encode=encode, champion=None))}
-    evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known, encode=encode, tune=tune))
+    evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known, encode=encode, tune=tune, tuned=tuned))
     registered = chain.run(
         RegisterResult, register_request(spec, **known, evaluate=evaluated, tuned=tuned, start=start)
     )

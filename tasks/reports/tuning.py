@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from schemas.stages import Tuned
 from tasks import metrics
 from tasks.reports import drawing
 from tasks.reports.elements import Plot, Section, Table
@@ -19,6 +20,21 @@ def section(study: Study) -> Section:
         plots=(_history_plot(study), *importances),
         tables=(_settings_table(study), _trials_table(study)),
         notes=(_summary(study),),
+    )
+
+
+def reused(tuned: Tuned) -> Section:
+    """Return the section of a run that took the settings which were tuned for an earlier version."""
+    found = f"trial {tuned.trial}" if tuned.trial else "the tuning"
+    whom = f" for version {tuned.version}" if tuned.version else " for an earlier version"
+    said = f"Nothing was tuned in this run (tuning.when): its settings are those that {found} found{whom}, "
+    said += f"{tuned.age} version{'s' * (tuned.age > 1)} before this one."
+    if not tuned.settings:
+        return Section(notes=(f"{said} None was better than the spec as it stands.",))
+    rows = tuple((key, _said(value)) for key, value in tuned.settings.items())
+    caption = f"The study is tune/{tuned.study} in the workspace of then." if tuned.study else ""
+    return Section(
+        notes=(said,), tables=(Table(title="Settings", header=("setting", "value"), rows=rows, caption=caption),)
     )
 
 

@@ -37,7 +37,7 @@ def known(request: TuneRequest, versions: Sequence[Version], *, drifted: Callabl
     _, last = alike[0]
     if (when == "drift" and drifted(origin)) or (isinstance(when, int) and last.age + 1 >= when):
         return None
-    return last.model_copy(update={"question": question, "age": last.age + 1})
+    return last.model_copy(update={"question": question, "age": last.age + 1, "version": origin.version})
 
 
 def drifted(version: Version, *, registry: Registry, ingest: Input, drift: Drift) -> bool:
@@ -52,7 +52,14 @@ def drifted(version: Version, *, registry: Registry, ingest: Input, drift: Drift
 
 def made(request: TuneRequest, result: TuneResult) -> Tuned:
     """Return what a version carries whose settings were tuned for it."""
-    return Tuned(question=result.run_key, subject=_subject(request), settings=result.settings, age=0)
+    return Tuned(
+        question=result.run_key,
+        subject=_subject(request),
+        settings=result.settings,
+        age=0,
+        study=result.run_key,
+        trial=result.trial,
+    )
 
 
 def _of(version: Version) -> Tuned | None:
