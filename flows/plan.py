@@ -68,9 +68,14 @@ def _check_names(spec: Spec) -> None:
     if isinstance(spec.network, Custom):
         importlib.import_module("tasks.networks.custom").function(spec.network)
     else:
-        catalogue.initializer(spec.network.initializer, key="network.initializer")
-    classes = max((metric.arguments.get("k", 0) for metric in spec.evaluation.wanted), default=0)
-    metrics.compute(sample(spec.problem, classes=classes), spec.evaluation.wanted)
+        for key in ("initializer", "regularizer", "constraint"):
+            if (named := getattr(spec.network, key)) is not None:
+                getattr(catalogue, key)(named, key=f"network.{key}")
+    tuned = [spec.tuning.metric] if spec.tuning and spec.tuning.metric else []
+    classes = max((metric.arguments.get("k", 0) for metric in (*spec.evaluation.wanted, *tuned)), default=0)
+    rows = sample(spec.problem, classes=classes)
+    metrics.compute(rows, spec.evaluation.wanted)
+    metrics.compute(rows, tuned, key="tuning.metric")
 
 
 def _network(spec: Spec) -> str:
@@ -153,8 +158,11 @@ def _settings(spec: Spec, request: TuneRequest) -> tuple[Settings | None, str]:
 
 
 def _tuning(spec: Spec, tuning: Tuning) -> str:
+    from tasks import metrics
+
     budget = [f"{tuning.trials} trials"] if tuning.trials else []
     budget += [f"{tuning.minutes:g} minutes"] if tuning.minutes else []
     space = tuning.space or default_space(spec.network, spec.training)
     when = tuning.when if isinstance(tuning.when, str) else f"every {tuning.when} versions"
-    return f"at most {' or '.join(budget)} over {', '.join(space)}; anew: {when}"
+    by = metrics.name_of(tuning.metric) if tuning.metric else "validation loss"
+    return f"at most {' or '.join(budget)} over {', '.join(space)}, compared by {by}; anew: {when}"

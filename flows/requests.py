@@ -87,8 +87,12 @@ def evaluate_request(
     train: TrainResult,
     champion: Champion,
     tune: TuneResult | None = None,
+    tuned: Tuned | None = None,
 ) -> EvaluateRequest:
-    """Return what evaluate is asked to do; how to train is said only where it has to."""
+    """Return what evaluate is asked to do; how to train is said only where it has to.
+
+    Of `tune` and `tuned` the former tells more: it is there where settings were tuned in this very run.
+    """
     version, bundle = champion or (None, None)
     trains = spec.evaluation.trains
     return EvaluateRequest(
@@ -103,6 +107,7 @@ def evaluate_request(
         drift=spec.drift,
         encode=encode.as_input if trains else None,
         tune=tune.as_input if tune else None,
+        tuned=None if tune else tuned,
         network=spec.network if trains else None,
         training=spec.training if trains else None,
     )

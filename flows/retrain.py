@@ -23,6 +23,7 @@ from flows.requests import (
     tune_request,
 )
 from schemas.changes import NO_CHANGES, Changes
+from schemas.data import REGRESSION
 from schemas.errors import ResourceError, StoppedError
 from schemas.run import ModelVersion, RunResult, RunRows, StageRun
 from schemas.runners import STAGES, Docker, Inline, StageName, WorkPool
@@ -45,7 +46,7 @@ from schemas.stages import (
     TuneRequest,
     TuneResult,
 )
-from tasks import evaluate, plugins, secret_files, stage, warm_start
+from tasks import evaluate, plugins, secret_files, stage, targets, warm_start
 from tasks.registry import Registry
 from tasks.tuning import reuse
 from tasks.workspaces import place
@@ -147,12 +148,14 @@ def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunR
     ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace, verify=verify))
     start, begun = chain.start(train_request(spec, workspace=workspace, ingest=ingest, encode=None))
     encode = chain.run(EncodeResult, encode_request(workspace=workspace, ingest=ingest, start=begun))
+    if encode.outputs and spec.problem not in REGRESSION:  # known since now, unless the spec lists them
+        targets.refuse_for_classes(spec, encode.outputs)
     tuned, tune = chain.tuned(tune_request(spec, workspace=workspace, ingest=ingest, encode=encode))
     spec = spec.settled(tuned.settings) if tuned else spec
     train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode, start=begun))
     known: Any = {"workspace": workspace, "ingest": ingest, "train": train}
     known |= {"champion": chain.champion(evaluate_request(spec, **known, encode=encode, champion=None))}
-    evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known, encode=encode, tune=tune))
+    evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known, encode=encode, tune=tune, tuned=tuned))
     registered = chain.run(
         RegisterResult, register_request(spec, **known, evaluate=evaluated, tuned=tuned, start=start)
     )

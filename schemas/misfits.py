@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from schemas import fits, names
 from schemas.data import REGRESSION
-from schemas.named import Loss
+from schemas.named import Loss, Metric
 
 if TYPE_CHECKING:
     from schemas.spec import Spec
@@ -23,6 +23,7 @@ def refuse(spec: "Spec") -> None:
     _refuse_target_as_feature(spec)
     _refuse_wrong_target(spec)
     _refuse_wrong_weights(spec)
+    _refuse_constrained_members(spec)
     refuse_names(spec)
     _refuse_wrong_evaluation(spec)
     _refuse_wrong_promotion(spec)
@@ -100,6 +101,15 @@ def _refuse_wrong_weights(spec: "Spec") -> None:
         )
 
 
+def _refuse_constrained_members(spec: "Spec") -> None:
+    if spec.training.members > 1 and getattr(spec.network, "constraint", None) is not None:
+        raise MisfitError(
+            "training.members: weights with a constraint are trained alone; set members to 1, or take out "
+            "network.constraint",
+            *("training", "members"),
+        )
+
+
 def refuse_for_classes(spec: "Spec", classes: tuple[str, ...]) -> None:
     """Raise MisfitError for what does not fit the classes that the data has."""
     if isinstance(spec.training.class_weight, dict):
@@ -139,15 +149,23 @@ def refuse_names(spec: "Spec", *, outputs: int | None = None) -> None:
             fits.refuse_loss(loss.name, said)
         except ValueError as error:
             raise MisfitError(f"training.loss: {error}", "training", "loss") from error
-    for metric in spec.evaluation.wanted:
-        key = "metric" if metric is spec.evaluation.metric else "metrics"
-        try:
-            if not names.is_reference(metric.name):
-                _, entry = fits.metric(metric.name.partition("[")[0], metric.arguments, said)
-                if key == "metric" and entry.lower_is_better is None:
-                    raise ValueError(f"{entry.name} is neither better lower nor higher: it decides nothing")
-        except ValueError as error:
-            raise MisfitError(f"evaluation.{key}: {error}", "evaluation", key) from error
+    for metric in spec.evaluation.metrics:
+        _refuse_metric(metric, said, "evaluation", "metrics")
+    if spec.evaluation.metric is not None:
+        _refuse_metric(spec.evaluation.metric, said, "evaluation", "metric")
+    if spec.tuning is not None and spec.tuning.metric is not None:
+        _refuse_metric(spec.tuning.metric, said, "tuning", "metric")
+
+
+def _refuse_metric(metric: Metric, said: fits.Said, *at: str) -> None:
+    if names.is_reference(metric.name):
+        return
+    try:
+        _, entry = fits.metric(metric.name.partition("[")[0], metric.arguments, said)
+        if at[-1] == "metric" and entry.lower_is_better is None:
+            raise ValueError(f"{entry.name} is neither better lower nor higher: it decides nothing")
+    except ValueError as error:
+        raise MisfitError(f"{'.'.join(at)}: {error}", *at) from error
 
 
 def _refuse_wrong_evaluation(spec: "Spec") -> None:

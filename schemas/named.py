@@ -1,5 +1,6 @@
-"""What Keras and scikit-learn know by name: losses, metrics, optimisers, activations, initialisers."""
+"""What Keras and scikit-learn know by name: losses, metrics, optimisers, activations, initialisers and the like."""
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Self
 
@@ -104,6 +105,49 @@ class Initializer(Named):
     @model_validator(mode="after")
     def _known(self) -> Self:
         names.refuse_arguments(names.find(self.name, "initializer"), self.arguments)
+        return self
+
+
+def _refuse_negative(named: Named) -> None:
+    """Refuse, where a library would take it, a strength or a norm below 0."""
+    for name, value in named.arguments.items():
+        if not isinstance(value, str) and not (isinstance(value, int | float) and 0 <= value < math.inf):
+            raise ValueError(f"{named.name} wants a number of 0 or more for {name}, got {value!r}")
+
+
+class Regularizer(Named):
+    """A Keras regularizer with its arguments: `l1_l2`, or `{name: orthogonal_regularizer, factor: 0.01}`.
+
+    A text alone is the name.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_offering("regularizer"))
+
+    name: str
+    """The Keras class name or its snake-case form."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        names.refuse_arguments(names.find(self.name, "regularizer"), self.arguments)
+        _refuse_negative(self)
+        return self
+
+
+class Constraint(Named):
+    """A Keras constraint with its arguments: `non_neg`, or `{name: max_norm, max_value: 2}`.
+
+    A text alone is the name.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_offering("constraint"))
+
+    name: str
+    """The Keras class name or its snake-case form."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        names.refuse_arguments(names.find(self.name, "constraint"), self.arguments)
+        _refuse_negative(self)
         return self
 
 

@@ -18,7 +18,18 @@ Library = Literal["figure", "metric", "score"]
 LIBRARIES: tuple[Library, ...] = ("figure", "metric", "score")
 """Where a metric comes from: it is computed of every run, it is Keras's, or it is scikit-learn's or Evermodel's own."""
 
-Kind = Literal["loss", "figure", "metric", "score", "optimizer", "schedule", "activation", "initializer"]
+Kind = Literal[
+    "loss",
+    "figure",
+    "metric",
+    "score",
+    "optimizer",
+    "schedule",
+    "activation",
+    "initializer",
+    "regularizer",
+    "constraint",
+]
 
 FILE = Path(__file__).with_name("names.json")
 

@@ -1,13 +1,13 @@
 """The part of a spec about the network: one class a kind."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, model_validator
 
 from schemas import names
 from schemas.data import Fraction
 from schemas.document import Document
-from schemas.named import Activation, Initializer
+from schemas.named import Activation, Constraint, Initializer, Regularizer
 
 
 class _Network(Document):
@@ -26,8 +26,22 @@ class _Dense(_Network):
     """L1 penalty on the weights of the hidden layers."""
     l2: float = Field(default=0.0, ge=0)
     """L2 penalty on the weights of the hidden layers."""
+    regularizer: Regularizer | None = None
+    """Penalty on the weights of the hidden layers, by its Keras name, in place of l1 and l2."""
+    constraint: Constraint | None = None
+    """What the weights of the hidden layers are brought back to after each step, by its Keras name: a limit to the norm
+    of what goes into a unit, or none below 0."""
     initializer: Initializer = Field(default_factory=lambda: Initializer(name="glorot_uniform"))
     """Initialiser of the hidden layers' weights, by its Keras name."""
+
+    @model_validator(mode="after")
+    def _one_penalty(self) -> Self:
+        if self.regularizer and (self.l1 or self.l2):
+            raise ValueError(
+                "regularizer stands in place of l1 and l2: take those out, or write them as {name: l1_l2, l1: ..., "
+                "l2: ...}"
+            )
+        return self
 
 
 class _Layered(_Dense):

@@ -75,6 +75,8 @@ _TITLES: dict[names.Kind, str] = {
     "schedule": "Schedules of the learning rate",
     "activation": "Activations",
     "initializer": "Initialisers",
+    "regularizer": "Regularizers",
+    "constraint": "Constraints",
 }
 
 
@@ -86,7 +88,7 @@ class _Section(NamedTuple):
 
     @property
     def title(self) -> str:
-        return ", ".join(self.keys)
+        return ", ".join(dict.fromkeys(self.keys))
 
     @property
     def link(self) -> str:

@@ -143,12 +143,14 @@ class EncodeResult(Result):
 
     features: int
     """How many numbers and codes a row has."""
+    outputs: tuple[str, ...] = ()
+    """The names of what is to be predicted: columns of numbers, classes or labels. Older results do not say."""
     warnings: list[str] = []
     """What a person should know of the encoding: columns dropped, rates of unknown categories and the like."""
 
 
 class TuneRequest(Request):
-    """Try settings of the network and its training, and find those with the lowest validation loss."""
+    """Try settings of the network and its training, and find those that do best on the validation rows."""
 
     places: ClassVar[dict[str, Any]] = {
         "workspace": True,
@@ -184,6 +186,8 @@ class TuneResult(Result):
     """The trial that found them, from 1, which is the spec as it stands."""
     validation_loss: float
     """Its validation loss."""
+    metric: float | None = None
+    """Its value of tuning.metric, if trials were compared by one."""
     trials: int
     """How many trials there were."""
     warnings: list[str] = []
@@ -201,6 +205,12 @@ class Tuned(Document):
     """The settings, by dotted key of the spec."""
     age: int = Field(ge=0)
     """For how many versions they had been in use; 0 for the one they were tuned for."""
+    version: str | None = None
+    """The version that they were tuned for, if it is an earlier one."""
+    study: str | None = None
+    """The run key of the tune that found them; null in versions of older releases, as the next one."""
+    trial: int | None = None
+    """The trial that found them, from 1, which is the spec as it stands."""
 
 
 class Start(Document):
@@ -271,7 +281,7 @@ class EvaluateRequest(Request):
         "champion": {"path"},
         "promotion": OUTSIDE_VERDICT,
     }
-    optional = ("tune",)
+    optional = ("tune", "tuned")
 
     name: Name
     """The model's name, for the report."""
@@ -287,6 +297,8 @@ class EvaluateRequest(Request):
     """How it learns."""
     tune: Input | None = None
     """What tune published, if the settings were tuned for this network."""
+    tuned: Tuned | None = None
+    """How the settings were found, if they were tuned for an earlier version."""
     champion: Input | None = None
     """The directory of the champion's bundle, if there is one. `digest` is that of its bundle.json."""
     champion_version: str | None = None

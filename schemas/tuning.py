@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, Wit
 from schemas import misfits
 from schemas.document import Document
 from schemas.misfits import MisfitError
-from schemas.named import Optimizer
+from schemas.named import Metric, Optimizer
 from schemas.networks import Custom, Network, Residual
 from schemas.training import Training
 
@@ -192,8 +192,13 @@ Space = dict[str, Dimension]
 class Tuning(Document):
     """Trials of other settings before training. The best on the validation rows are trained with.
 
-    The first trial is the spec as it stands: tuning never makes the validation loss worse.
+    The first trial is the spec as it stands: tuning never makes worse what trials are compared by.
     """
+
+    metric: Metric | None = None
+    """What trials are compared by: a metric of the validation rows, named as in `evaluation`; null is the validation
+    loss. Within a trial the loss decides all the same, for it is known after each epoch and metrics are not: which
+    epoch's weights are kept, when early stopping ends it, and whether it is ended as a poor one."""
 
     trials: int | None = Field(default=30, ge=2)
     """How many; null leaves it to minutes."""

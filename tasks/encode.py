@@ -16,6 +16,7 @@ from tasks import compatibility, features, stage
 from tasks.bundle_contents import BundleContents
 from tasks.encoders import table as encoders
 from tasks.encoders.table import TableEncoder
+from tasks.encoders.target import predicted
 from tasks.parallel import ahead, in_order
 from tasks.splits import SPLITS
 from tasks.tables import ROW_GROUP_ROWS, TableWriter, read_batches
@@ -49,7 +50,11 @@ def _make(request: EncodeRequest, out: Path) -> Mapping[str, Any]:
     (out / "encoder.json").write_text(encoder.to_json())
     seen = {str(split): _write_features(encoder, contract, source, out, split) for split in SPLITS}
     (out / "unknown.json").write_text(json.dumps(seen, indent=2) + "\n")
-    return {"features": encoder.width, "warnings": [*objection, *_warnings(encoder, seen, old=bool(champion))]}
+    return {
+        "features": encoder.width,
+        "outputs": predicted(encoder.target),
+        "warnings": [*objection, *_warnings(encoder, seen, old=bool(champion))],
+    }
 
 
 def _champion(request: EncodeRequest, contract: Contract, source: Path) -> tuple[TableEncoder | None, list[str]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.metrics import Scored
     from tasks.tuning.record import Study
 
-VERSION = 5
+VERSION = 6
 
 
 def run_key(request: EvaluateRequest) -> str:
@@ -32,7 +32,7 @@ def run_key(request: EvaluateRequest) -> str:
 
 def question(request: EvaluateRequest) -> str:
     """Return the run key that the request would have without a champion: what is asked, whoever has to be beaten."""
-    unasked = dict.fromkeys(("champion", "champion_version", "encode", "tune", "network", "training"))
+    unasked = dict.fromkeys(("champion", "champion_version", "encode", "tune", "tuned", "network", "training"))
     metric = Evaluation(metric=request.evaluation.metric)  # the rest of it is what the report shows
     return run_key(request.model_copy(update={**unasked, "evaluation": metric, "drift": Drift()}))
 
@@ -83,6 +83,7 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
         network=Network.of(bundle.network),
         findings=findings.find(request, bundle, ingested, scored, metric=metric),
         tuning=_tuning(request),
+        tuned=request.tuned,
         lineage=_lineage(request, trained / "bundle", ingest, train),
     )
     report.write(out, content)

@@ -38,10 +38,10 @@ LOWER_IS_BETTER = frozenset(
 )
 
 
-def compute(scored: Scored, wanted: Sequence[Metric] = ()) -> dict[str, float]:
+def compute(scored: Scored, wanted: Sequence[Metric] = (), *, key: str = "evaluation.metrics") -> dict[str, float]:
     """Return the problem's metrics by name, then those wanted; NaN for one that is not defined, such as an AUC.
 
-    Raises SpecError for a metric that does not fit the problem.
+    Raises SpecError, with the key of the spec that names it, for a metric that does not fit the problem.
     """
     compute_for = {
         "regression": _regression,
@@ -54,16 +54,16 @@ def compute(scored: Scored, wanted: Sequence[Metric] = ()) -> dict[str, float]:
         warnings.simplefilter("ignore")  # scikit-learn warns of what is NaN or 0 in the result
         found = {name: float(value) for name, value in compute_for[scored.problem](scored).items()}
     for metric in wanted:
-        found |= {name: value for name, value in _wanted(metric, scored).items() if name not in found}
+        found |= {name: value for name, value in _wanted(metric, scored, key).items() if name not in found}
     return found
 
 
-def _wanted(metric: Metric, scored: Scored) -> dict[str, float]:
+def _wanted(metric: Metric, scored: Scored, key: str) -> dict[str, float]:
     """Return the figures of a metric of the spec: one, or one for each output or label under `metric[label]`."""
     try:
-        name, value = _named(metric, scored)
+        name, value = _named(metric, scored, key)
     except (TypeError, ValueError) as error:
-        raise SpecError(f"evaluation.metrics: {metric.name} refuses {metric.arguments}: {error}") from error
+        raise SpecError(f"{key}: {metric.name} refuses {metric.arguments}: {error}") from error
     values = np.atleast_1d(np.asarray(value, np.float64))
     if len(values) == 1:
         return {name: float(values[0])}
@@ -71,7 +71,7 @@ def _wanted(metric: Metric, scored: Scored) -> dict[str, float]:
     return {f"{name}[{output}]": float(each) for output, each in zip(outputs, values, strict=True)}
 
 
-def _named(metric: Metric, scored: Scored) -> tuple[str, Any]:
+def _named(metric: Metric, scored: Scored, key: str) -> tuple[str, Any]:
     """Return the name and the value, or values, of a metric; none where it is computed of every run."""
     if names.is_reference(metric.name):
         from tasks import keras_metrics
@@ -80,7 +80,7 @@ def _named(metric: Metric, scored: Scored) -> tuple[str, Any]:
     try:
         library, entry = fits.metric(metric.name.partition("[")[0], metric.arguments, said_of(scored))
     except ValueError as error:
-        raise SpecError(f"evaluation.metrics: {error}") from error
+        raise SpecError(f"{key}: {error}") from error
     if library == "figure":
         return entry.name, ()
     if library == "metric":
@@ -101,6 +101,15 @@ def label(metric: Metric, snake: str) -> str:
     return f"{snake}({arguments})" if arguments else snake
 
 
+def name_of(metric: Metric) -> str:
+    """Return the name that a metric's figure has in reports, which `deciding` finds among all figures."""
+    if names.is_reference(metric.name):
+        return label(metric, metric.name.partition(":")[2])
+    name, bracket, output = metric.name.partition("[")
+    known = next((entry for library in names.LIBRARIES if (entry := names.known(name, library))), None)
+    return label(metric, (known.snake if known else name) + bracket + output)
+
+
 def lower_is_better(metric: str) -> bool:
     """Say whether a lower value of a metric, or of `metric[output]` or `metric(argument)`, is the better one.
 
@@ -118,7 +127,9 @@ def better(metric: str, value: float, than: float) -> bool:
     return value < than if lower_is_better(metric) else value > than
 
 
-def deciding(metric: Metric | str | None, problem: Problem, known: Mapping[str, float]) -> str:
+def deciding(
+    metric: Metric | str | None, problem: Problem, known: Mapping[str, float], *, key: str = "evaluation.metric"
+) -> str:
     """Return the name of the metric that decides; raises SpecError when it is none of those that are computed."""
     if metric is None:
         return DEFAULT_METRIC[problem]
@@ -128,7 +139,7 @@ def deciding(metric: Metric | str | None, problem: Problem, known: Mapping[str, 
     labels = [wanted.name, *(label(wanted, snake) for snake in (*own, *snakes))]
     if (name := next((each for each in labels if each in known), None)) is None:
         there = ", ".join(known)
-        raise SpecError(f"evaluation.metric: no metric {wanted.name!r} for problem {problem}; there are {there}")
+        raise SpecError(f"{key}: no metric {wanted.name!r} for problem {problem}; there are {there}")
     return name
 
 

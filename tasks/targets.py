@@ -72,7 +72,12 @@ def refuse_first_rows(spec: "Spec", rows: pa.Table, *, are_all: bool) -> None:
     elif are_all and target.column and spec.problem != "multilabel":
         labels = sorted(rows.column(target.column).unique().to_pylist())
         refuse_few_classes(Contract.of(spec), labels)
-        try:
-            misfits.refuse_for_classes(spec, tuple(labels))
-        except misfits.MisfitError as error:
-            raise SpecError(str(error)) from error
+        refuse_for_classes(spec, tuple(labels))
+
+
+def refuse_for_classes(spec: "Spec", classes: tuple[str, ...]) -> None:
+    """Raise SpecError for what of a spec does not fit the classes or labels that the data has."""
+    try:
+        misfits.refuse_for_classes(spec, classes)
+    except misfits.MisfitError as error:
+        raise SpecError(str(error)) from error

@@ -58,7 +58,8 @@ def own_code(request: TrainRequest | TuneRequest) -> dict[str, str]:
     """Return the SHA-256 of the source of what is the user's own, by module:name."""
     loss, network = request.training.loss, request.network
     builder = [network.builder] if isinstance(network, Custom) else []
-    own = [loss.name] if loss is not None and is_reference(loss.name) else []
+    metric = request.tuning.metric if isinstance(request, TuneRequest) else None
+    own = [each.name for each in (loss, metric) if each is not None and is_reference(each.name)]
     return plugins.source_digests([*builder, *own])
 
 

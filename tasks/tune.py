@@ -1,4 +1,4 @@
-"""Tune: trials of other settings; those with the lowest validation loss are what train is to use."""
+"""Tune: trials of other settings; those that do best on the validation rows are what train is to use."""
 
 import contextlib
 import functools
@@ -59,6 +59,7 @@ def _make(request: TuneRequest, out: Path) -> Mapping[str, Any]:
         "settings": record.chosen.settings,
         "trial": record.best,
         "validation_loss": record.chosen.validation_loss,
+        "metric": record.chosen.metric,
         "trials": len(record.trials),
         "warnings": _warnings(record),
     }

@@ -43,6 +43,10 @@ def merged(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return whole | part | data
 
 
+def test_each_row_has_one_section():
+    assert re.findall(r"^### (R\d+): ", PAGE, re.MULTILINE) == [*SECTIONS]
+
+
 @pytest.mark.parametrize("row", SECTIONS)
 def test_row_has_a_snippet_and_a_test(row):
     assert row in dict(SNIPPETS)

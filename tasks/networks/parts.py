@@ -41,14 +41,21 @@ def _flat(slot: Slot, values: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def dense(network: Dense, units: int, name: str, values: keras.KerasTensor, *, bias: bool = True) -> keras.KerasTensor:
-    """Return the sums of a hidden layer, with the network's initialiser and penalties."""
+    """Return the sums of a hidden layer, with the network's initialiser, penalty and constraint."""
     return keras.layers.Dense(
         units,
         kernel_initializer=catalogue.initializer(network.initializer, key="network.initializer"),
-        kernel_regularizer=keras.regularizers.L1L2(network.l1, network.l2) if network.l1 or network.l2 else None,
+        kernel_regularizer=_penalty(network),
+        kernel_constraint=network.constraint and catalogue.constraint(network.constraint, key="network.constraint"),
         use_bias=bias,
         name=name,
     )(values)
+
+
+def _penalty(network: Dense) -> keras.regularizers.Regularizer | None:
+    if network.regularizer is not None:
+        return catalogue.regularizer(network.regularizer, key="network.regularizer")
+    return keras.regularizers.L1L2(network.l1, network.l2) if network.l1 or network.l2 else None
 
 
 def normalized(network: Dense, name: str, values: keras.KerasTensor) -> keras.KerasTensor:

@@ -8,7 +8,7 @@ import numpy as np
 from schemas.contract import Contract
 from schemas.evaluation import Evaluation
 from schemas.profile import Profile
-from schemas.stages import IngestResult, TrainResult, Verdict
+from schemas.stages import IngestResult, TrainResult, Tuned, Verdict
 from tasks.drift.references import Comparison
 from tasks.encoders.base import Array
 from tasks.findings.findings import Findings
@@ -54,7 +54,9 @@ class Content:
     network: Network = field(default_factory=Network)
     """What the network is made of."""
     tuning: Study | None = None
-    """The trials by which the settings were found, if there were any."""
+    """The trials by which the settings were found, if they were tuned for this network."""
+    tuned: Tuned | None = None
+    """How they were found, if they were tuned for an earlier version."""
     lineage: tuple[tuple[str, str, str], ...] = ()
     """What it all came from: a name, a run key or version, a digest."""
 

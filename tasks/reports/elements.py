@@ -55,6 +55,8 @@ class Table:
     text_columns: int = 1
     marked: int | None = None
     """A row that stands out."""
+    long: int | None = None
+    """A text column that holds whole sentences."""
     digests: bool = False
     """Whether the cells behind the first hold digests and the like."""
 

@@ -24,6 +24,7 @@ from tasks.reports import (
     mistakes,
     multiclass,
     multilabel,
+    promotion,
     regression,
     slices,
     tuning,
@@ -76,12 +77,15 @@ def _sections(content: Content) -> dict[str, Section]:
         tables=(learning.spread_table(found.refits),) if found.refits else (),
     )
     sections = {
+        "promotion": promotion.section(content.verdict),
         "learning": learning.section(content.history),
         "refitted": refitted,
         "predictions": _SECTIONS[content.contract.problem](content),
     }
     if content.tuning:
         sections["tuning"] = tuning.section(content.tuning)
+    elif content.tuned:
+        sections["tuning"] = tuning.reused(content.tuned)
     if found.slices:
         sections["slices"] = slices.section(found.slices, metric=metric, whole=whole, rows=rows)
     if found.importance:

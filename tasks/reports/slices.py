@@ -11,7 +11,7 @@ from tasks.reports import drawing
 from tasks.reports.elements import Plot, Section, Table
 from tasks.reports.formatting import number, percent, shorten
 
-_MOST_DRAWN = 60
+_MOST_DRAWN, _MOST_SIGNS = 60, 24
 
 
 def section(slices: Sequence[Slice], *, metric: str, whole: float, rows: int) -> Section:
@@ -30,7 +30,7 @@ def _plot(slices: Sequence[Slice], metric: str, whole: float) -> Plot:
             axes.plot([each.interval.low, each.interval.high], [place] * 2, color=drawing.BLUE, alpha=0.45, linewidth=3)
         if math.isfinite(each.score):
             axes.plot([each.score], [place], "o", color=drawing.BLUE, markersize=6)
-    axes.set_yticks(places, [shorten(each.value, 24) for each in slices])
+    axes.set_yticks(places, [shorten(each.value, _MOST_SIGNS) for each in slices])
     first = np.cumsum([0, *(len(group) for group in groups)])[:-1]
     for at, group in zip(first, groups, strict=True):
         axes.annotate(
@@ -53,6 +53,8 @@ def _plot(slices: Sequence[Slice], metric: str, whole: float) -> Plot:
         "Where an interval does not reach it, the slice differs by more than chance; of twenty alike ones, one "
         "does so all the same."
     )
+    if any(shorten(each.value, _MOST_SIGNS) != each.value for each in slices):
+        caption += " Long values are shortened here; the table has them."
     return Plot("slices", "Slices", figure, data, caption)
 
 

@@ -1,4 +1,4 @@
-"""Losses, optimisers, schedules and initialisers, made by Keras from the names and arguments of the spec."""
+"""Losses, optimisers, schedules, initialisers and the like, made by Keras from the names and arguments of the spec."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -60,6 +60,16 @@ def activation(name: str, *, key: str) -> str:
 def initializer(named: Named, *, key: str) -> keras.initializers.Initializer:
     """Return the Keras initialiser of that name; raises SpecError for an unknown name or argument."""
     return _built(named, "initializer", keras.initializers, key=key)
+
+
+def regularizer(named: Named, *, key: str) -> keras.regularizers.Regularizer:
+    """Return the Keras regularizer of that name; raises SpecError for an unknown name or argument."""
+    return _built(named, "regularizer", keras.regularizers, key=key)
+
+
+def constraint(named: Named, *, key: str) -> keras.constraints.Constraint:
+    """Return the Keras constraint of that name; raises SpecError for an unknown name or argument."""
+    return _built(named, "constraint", keras.constraints, key=key)
 
 
 def _built(named: Named, kind: Kind, module: ModuleType, *, key: str) -> Any:

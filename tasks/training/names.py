@@ -64,6 +64,8 @@ def _entries() -> Mapping[Kind, list[Entry]]:
             for kind in _classes(keras.initializers, keras.initializers.Initializer)
             if _makes_a_kernel(kind)
         ],
+        "regularizer": list(_of_weights(keras.regularizers, keras.regularizers.Regularizer, "regularizer")),
+        "constraint": list(_of_weights(keras.constraints, keras.constraints.Constraint, "constraint")),
     }
 
 
@@ -75,6 +77,13 @@ def _classes(module: ModuleType, base: type) -> list[Any]:
         if name[0].isupper() and inspect.isclass(kind) and issubclass(kind, base) and kind is not base
     }
     return list(found)
+
+
+def _of_weights(module: ModuleType, base: type, of: Kind) -> Iterator[Entry]:
+    """Yield what a module has for weights, each with the module's own name for it in snake case, such as l1_l2."""
+    for kind in _classes(module, base):
+        snake = next(name for name, value in vars(module).items() if value is kind and name.islower())
+        yield _entry(kind, of).model_copy(update={"snake": snake})
 
 
 def _parameters(made: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

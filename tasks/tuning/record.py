@@ -18,6 +18,8 @@ class Outcome(Document):
     """complete: trained to its end. pruned: ended early, for it was worse than others. failed: see its reason."""
     validation_loss: float | None = None
     """The lowest validation loss of its epochs; null if there is none."""
+    metric: float | None = None
+    """The value of tuning.metric with that epoch's weights, if the spec names one and the trial came to its end."""
     best_epoch: int = 0
     """The epoch with that loss, from 1."""
     epochs: int = 0
@@ -40,12 +42,18 @@ class Study(Document):
 
     trials: tuple[Trial, ...]
     """In the order in which they began."""
+    metric: str | None = None
+    """What trials were compared by, as reports name it; null for the validation loss."""
     best: int
-    """The number of the one with the lowest validation loss among those that came to their end."""
+    """The number of the best one among those that came to their end."""
     own: Settings
     """The spec's own settings, by the keys that were varied."""
     importances: dict[str, float]
     """What share of the differences in loss each key accounts for, the largest first; empty for too few trials."""
+
+    def measure(self, trial: Trial) -> float | None:
+        """Return what a trial was compared by; None if it did not come so far."""
+        return trial.metric if self.metric else trial.validation_loss
 
     @property
     def chosen(self) -> Trial:
@@ -57,12 +65,14 @@ class Study(Document):
         return sum(trial.state == state for trial in self.trials)
 
     def write_table(self, path: Path) -> None:
-        """Write one row a trial as CSV: its number, state, validation loss, epochs, settings and reason."""
+        """Write one row a trial as CSV: its number, state, losses, epochs, settings and reason."""
         with path.open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("trial", "state", "validation_loss", "best_epoch", "epochs", *self.own, "reason"))
+            named = [self.metric] if self.metric else []
+            rows.writerow(("trial", "state", "validation_loss", *named, "best_epoch", "epochs", *self.own, "reason"))
             for trial in self.trials:
-                said = (trial.number, trial.state, trial.validation_loss, trial.best_epoch, trial.epochs)
+                measured = [trial.metric] if self.metric else []
+                said = (trial.number, trial.state, trial.validation_loss, *measured, trial.best_epoch, trial.epochs)
                 settings = {**self.own, **trial.settings}
                 rows.writerow((*said, *(_cell(settings[key]) for key in self.own), trial.reason))
 

@@ -37,7 +37,7 @@ def known(request: TuneRequest, versions: Sequence[Version], *, drifted: Callabl
     _, last = alike[0]
     if (when == "drift" and drifted(origin)) or (isinstance(when, int) and last.age + 1 >= when):
         return None
-    return last.model_copy(update={"question": question, "age": last.age + 1})
+    return last.model_copy(update={"question": question, "age": last.age + 1, "version": origin.version})
 
 
 def drifted(version: Version, *, registry: Registry, ingest: Input, drift: Drift) -> bool:
@@ -52,7 +52,14 @@ def drifted(version: Version, *, registry: Registry, ingest: Input, drift: Drift
 
 def made(request: TuneRequest, result: TuneResult) -> Tuned:
     """Return what a version carries whose settings were tuned for it."""
-    return Tuned(question=result.run_key, subject=_subject(request), settings=result.settings, age=0)
+    return Tuned(
+        question=result.run_key,
+        subject=_subject(request),
+        settings=result.settings,
+        age=0,
+        study=result.run_key,
+        trial=result.trial,
+    )
 
 
 def _of(version: Version) -> Tuned | None:
@@ -63,7 +70,9 @@ def _of(version: Version) -> Tuned | None:
 
 
 def _subject(request: TuneRequest) -> str:
-    """Return the digest of what is tuned: the network, its training and what is varied of them."""
+    """Return the digest of what is tuned: the network, its training, what is varied of them, and for which metric."""
     space = {key: each.model_dump(mode="json") for key, each in request.space.items()}
     identity = request.identity()
-    return digest({"space": space, "network": identity["network"], "training": identity["training"]})[:32]
+    metric = {"metric": identity["tuning"]["metric"]} if request.tuning.metric else {}
+    subject = {"space": space, "network": identity["network"], "training": identity["training"], **metric}
+    return digest(subject)[:32]

@@ -1,5 +1,8 @@
 """The study: which settings are tried next, which trials end early, and what a later run goes on from.
 
+Optuna always minimises: a metric that is better higher is told to it with the other sign. Trials end early by their
+validation losses, whatever they are compared by at their end: pruners look at nothing else but the epochs' values.
+
 Trials live in memory. Those that are finished are written to Optuna's journal, each as one line, so that a process that
 is killed leaves nothing half there. What is chosen depends on (seed, number of the trial) and on the trials before it:
 a study that goes on from its journal chooses as one that was not disturbed.
@@ -18,6 +21,7 @@ import numpy as np
 from schemas.errors import TrainingError
 from schemas.stages import TuneRequest
 from schemas.tuning import Settings, value_of
+from tasks import metrics
 from tasks.tuning import record
 from tasks.tuning.record import Outcome
 
@@ -52,6 +56,9 @@ class Study:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._request, self._tuning, self._space = request, request.tuning, request.space
+        metric = self._tuning.metric
+        self._criterion = metrics.name_of(metric) if metric else "validation loss"
+        self._sign = 1 if metric is None or metrics.lower_is_better(metric.name) else -1
         self._lock, self._stopped = threading.Lock(), False
         self._study = optuna.create_study(study_name=_NAME, pruner=self._pruner())
         self._journal = None if folder is None else _journal(folder, self._study)
@@ -98,28 +105,33 @@ class Study:
                 return
             asked.trial.set_user_attr(_OUTCOME, outcome.model_dump(mode="json"))
             asked.trial.set_user_attr(_SETTINGS, asked.settings)
-            value = outcome.validation_loss if outcome.state == "complete" else None
+            value = self._cost(outcome) if outcome.state == "complete" else None
             told = self._study.tell(asked.trial, value, state=states[outcome.state])
             if self._journal is not None:
                 self._journal.add_trial(told)
             self._say(asked, outcome)
+
+    def _cost(self, outcome: Outcome) -> float:
+        """Return what is minimised."""
+        return self._sign * float((outcome.metric if self._tuning.metric else outcome.validation_loss) or 0.0)
 
     def stop(self) -> None:
         """Take nothing down any more: trials that are under way end, and are trained anew by a later run."""
         self._stopped = True
 
     def _say(self, asked: Asked, outcome: Outcome) -> None:
+        measured = self._sign * self._cost(outcome)
         said = {
-            "complete": f"validation loss {outcome.validation_loss or 0:.4g} at epoch {outcome.best_epoch}",
+            "complete": f"{self._criterion} {measured:.4g} at epoch {outcome.best_epoch}",
             "pruned": f"ended early after epoch {outcome.epochs}",
             "failed": f"failed: {outcome.reason}",
         }[outcome.state]
         best = min(self._completed, key=lambda trial: (trial.value, trial.number), default=None)
         if best is not None:
-            said += f"; best {best.value:.4g}, trial {best.number + 1}"
+            said += f"; best {self._sign * (best.value or 0.0):.4g}, trial {best.number + 1}"
         most, done = self._tuning.trials, len(self._finished)
         event = {"stage": "tune", "trial": asked.number, "trials": most, "share": self._share(done)}
-        event |= {"state": outcome.state, "validation_loss": outcome.validation_loss}
+        event |= {"state": outcome.state, "validation_loss": outcome.validation_loss, "metric": outcome.metric}
         log.info("tune: trial %d%s, %s", asked.number, f"/{most}" if most else "", said, extra={"event": event})
 
     def _share(self, done: int) -> float:
@@ -154,9 +166,15 @@ class Study:
         if not ended:
             reason = next((trial.reason for trial in trials if trial.reason), "all were ended early")
             raise TrainingError(f"no trial came to its end: {reason}")
-        best = min(ended, key=lambda trial: (trial.validation_loss, trial.number))
+        best = min(ended, key=lambda trial: (self._cost(trial), trial.number))
         known = {key: value_of(self._request.network, self._request.training, key) for key in self._space}
-        return record.Study(trials=trials, best=best.number, own=known, importances=self._importances())
+        return record.Study(
+            trials=trials,
+            metric=self._criterion if self._tuning.metric else None,
+            best=best.number,
+            own=known,
+            importances=self._importances(),
+        )
 
     def _importances(self) -> dict[str, float]:
         """Return the share of each key, those of its parts added up (`optuna.importance`, by PED-ANOVA)."""

@@ -1,5 +1,6 @@
 """Trains the network of a trial, on rows that are read once a process."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,13 +16,15 @@ from tasks.encoders.table import TableEncoder
 from tasks.tuning.record import Outcome
 
 if TYPE_CHECKING:
+    import keras
+
     from tasks.training.checkpoints import Progress
 
 GoesOn = Callable[[int, float], bool]
 """Takes an epoch, from 1, and its validation loss; says whether the trial goes on."""
 
 _MOST_SIGNS = 500
-_CONTRACT = ("contract.json",)
+_CONTRACT, _VALIDATION = "contract.json", "rows/validation.parquet"
 _ENCODED = ("encoder.json", "features/train.parquet", "features/validation.parquet")
 
 
@@ -48,11 +51,15 @@ class LocalTrainer:
         Raises as `tasks.train.run` does for what no setting can mend.
         """
         bundle.load_tensorflow()
-        ingested, _ = stage.opened(IngestResult, request.ingest, files=_CONTRACT)
+        from tasks.tuning.judge import Judge
+
+        metric = request.tuning.metric
+        ingested, _ = stage.opened(IngestResult, request.ingest, files=(_CONTRACT, *([_VALIDATION] if metric else [])))
         encoded, _ = stage.opened(EncodeResult, request.encode, files=_ENCODED)
         self._request = request
-        self._contract = Contract.load(ingested / "contract.json")
+        self._contract = Contract.load(ingested / _CONTRACT)
         self._encoder = TableEncoder.load(encoded / "encoder.json")
+        self._judge = Judge(metric, self._contract, self._encoder, ingested / _VALIDATION) if metric else None
         self._examples = train.examples(encoded, self._encoder, self._contract, self._asked({}), disk=disk)
 
     def fit(self, settings: Settings, goes_on: GoesOn) -> Outcome:
@@ -65,7 +72,10 @@ class LocalTrainer:
                 raise _EndedError
 
         try:
-            train.fit(self._asked(settings), self._encoder, self._contract, *self._examples, after_epoch=after_epoch)
+            network, _ = train.fit(
+                self._asked(settings), self._encoder, self._contract, *self._examples, after_epoch=after_epoch
+            )
+            return self._judged(network, losses)
         except _EndedError:
             return _outcome("pruned", losses)
         except EvermodelError as error:
@@ -74,7 +84,14 @@ class LocalTrainer:
             return _outcome("failed", losses, reason=error.errors()[0]["msg"])
         except Exception as error:  # whatever a library makes of the settings: the other trials go on
             return _outcome("failed", losses, reason=f"{type(error).__name__}: {error}")
-        return _outcome("complete", losses)
+
+    def _judged(self, network: "keras.Model", losses: list[float]) -> Outcome:
+        if self._judge is None:
+            return _outcome("complete", losses)
+        value = self._judge.value(network, self._examples[1])
+        if not math.isfinite(value):
+            return _outcome("failed", losses, reason=f"tuning.metric: {self._judge.name} has no value")
+        return _outcome("complete", losses, metric=value)
 
     def kill(self) -> None:
         """Do nothing: what is under way here ends by what is raised here."""
@@ -86,12 +103,13 @@ class LocalTrainer:
         )
 
 
-def _outcome(state: Any, losses: list[float], *, reason: str = "") -> Outcome:
+def _outcome(state: Any, losses: list[float], *, metric: float | None = None, reason: str = "") -> Outcome:
     best = min(losses, default=None)
     reason = " ".join(reason.split())[:_MOST_SIGNS]
     return Outcome(
         state=state,
         validation_loss=best,
+        metric=metric,
         best_epoch=losses.index(best) + 1 if best is not None else 0,
         epochs=len(losses),
         reason=reason,

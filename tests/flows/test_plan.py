@@ -29,6 +29,12 @@ def planned(examples: Path, name: str, *overrides: str) -> list[str]:
     [
         ("digits", TOP, SpecError, "TopKCategoricalAccuracy: k 11 is above the 10 classes"),
         ("digits", "training.class_weight={12: 3}", SpecError, "no label '12'; there are 0, 1, 2"),
+        (
+            "digits",
+            "network.regularizer={name: orthogonal_regularizer, mode: x}",
+            SpecError,
+            "OrthogonalRegularizer refuses",
+        ),
         ("breast-cancer", "target.positive=bad", DataError, "target.positive 'bad' is no label; there are benign, mal"),
         ("diabetes", "problem=binary", DataError, "has 214 classes .* but problem binary wants two"),
         ("diabetes", "network.output_activation=tanh", DataError, "442 of the first rows lie outside -1 to 1"),

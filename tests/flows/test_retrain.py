@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 import flows
 import flows.retrain
 from flows import retrain
-from schemas.errors import DataError, ResourceError
+from schemas.errors import DataError, ResourceError, SpecError
 from schemas.named import Metric
 from schemas.run import RunResult
 from schemas.runners import EVERY_RUN
@@ -48,6 +48,15 @@ def cached(result: RunResult) -> list[str]:
 
 def changed(spec: Spec, part: str, **values: object) -> Spec:
     return spec.model_copy(update={part: getattr(spec, part).model_copy(update=values)})
+
+
+def test_top_k_above_the_classes_of_the_data_is_refused_before_training(tmp_path: Path) -> None:
+    """R15: where the spec does not list the classes, encode is the first to know all of them."""
+    top = "evaluation.metrics=[{name: sparse_top_k_categorical_accuracy, k: 11}]"
+    spec = read_spec(write_example("digits", tmp_path), overrides=(*QUICK, top))
+    with pytest.raises(SpecError, match="SparseTopKCategoricalAccuracy: k 11 is above the 10 classes; give a smaller"):
+        retrain(spec, workspace=str(tmp_path / "ws"))
+    assert sorted(path.name for path in (tmp_path / "ws").iterdir() if path.name in EVERY_RUN) == ["encode", "ingest"]
 
 
 def test_retrain_is_the_flow_and_not_the_module() -> None:

@@ -1,5 +1,6 @@
 """R34: tuning in the chain, on a real Prefect server and a real registry."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,10 @@ def parameters(result: RunResult, workspace: str) -> dict[str, str]:
     return dict(registry.client.get_run(version.run_id).data.params)
 
 
+def report_of(result: RunResult) -> str:
+    return Path(result.report).read_text(encoding="utf-8")
+
+
 def test_a_container_of_tune_is_trains_image_with_another_command(tmp_path: Path) -> None:
     known = {name: {"path": str(tmp_path), "digest": "1"} for name in ("ingest", "encode")}
     request = TuneRequest.model_validate(known | {"workspace": str(tmp_path / "ws")})
@@ -54,8 +59,7 @@ def test_tuned_settings_are_trained_with_recorded_and_used_again(
     assert list(first.stages) == list(STAGES)
     settings = parameters(first, workspace)
     assert float(settings["training.optimizer.learning_rate"]) >= 0.01  # Adam's own is 0.001
-    report = Path(first.report).read_text()
-    assert '<h2 id="tuning">' in report
+    assert '<h2 id="tuning">' in report_of(first)
     assert (Path(first.report).parent / "figures" / "tuning_history.csv").is_file()
     with get_client(sync_client=True) as client:
         progress = [each for each in client.read_artifacts() if each.key == "breast-cancer-progress"]
@@ -71,6 +75,7 @@ def test_tuned_settings_are_trained_with_recorded_and_used_again(
     again = parameters(second, workspace)
     for key in ("network.hidden", "training.optimizer.learning_rate"):
         assert again[key] == settings[key]
+    assert re.search(r"its settings are those that trial [123] found for version 1, 1 version", report_of(second))
     assert cached(retrain(spec, workspace=workspace)) == list(EVERY_RUN)
     assert any("ingest, encode and train stand" in line for line in plan(spec, workspace))
 

@@ -248,6 +248,19 @@ def test_spec_comes_back_from_its_json():
         ),
         ({"network": {"activation": "rellu"}}, "Keras has no activation 'rellu'; did you mean relu?"),
         ({"network": {"initializer": "he_norm"}}, "Keras has no initializer 'he_norm'; did you mean HeNormal?"),
+        (
+            {"network": {"regularizer": "l3"}},
+            "Keras has no regularizer 'l3'; there are L1, L1L2, L2, ",
+        ),
+        ({"network": {"regularizer": {"name": "l1_l2", "l3": 1}}}, "L1L2 refuses l3: it takes l1, l2"),
+        ({"network": {"regularizer": {"name": "l2", "l2": -1}}}, "l2 wants a number of 0 or more for l2, got -1"),
+        ({"network": {"regularizer": "l2", "l1": 0.1}}, "regularizer stands in place of l1 and l2"),
+        ({"network": {"constraint": "maxnom"}}, "Keras has no constraint 'maxnom'; did you mean MaxNorm?"),
+        ({"network": {"constraint": {"name": "max_norm", "norm": 2}}}, "MaxNorm refuses norm: it takes max_value"),
+        (
+            {"network": {"constraint": "non_neg"}, "training": {"members": 2}},
+            "training.members: weights with a constraint are trained alone; set members to 1",
+        ),
         ({"network": {"kind": "custom", "builder": "module.function"}}, "String should match pattern"),
         (
             {"evaluation": {"metric": "accurcy"}},

@@ -72,6 +72,7 @@ def test_editor_schema_has_the_defaults(example):
     [
         ("name", "churn"),
         ("training", {"optimizer": "adam", "loss": "huber", "early_stopping": None}),
+        ("network", {"regularizer": {"name": "l1_l2", "l2": 0.1}, "constraint": "max_norm"}),
         ("split", {"validation": 0.1}),
         ("split", {"by": "group", "column": "customer"}),
         ("columns", {"pixels": {"kind": "tensor", "shape": [8, 8]}}),
@@ -87,6 +88,8 @@ def test_editor_takes_what_the_reader_takes(example, key, value):
         ("name", "My Model"),
         ("colour", "red"),
         ("training", {"epochs": 0}),
+        ("network", {"regularizer": "l3"}),
+        ("network", {"constraint": {"name": "max_nrm"}}),
         ("training", {"epoch": 5}),
         ("columns", {"age": {"minimum": 0}}),
         ("columns", {"age": {"kind": "number"}}),

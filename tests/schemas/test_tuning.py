@@ -50,6 +50,31 @@ def test_arguments_of_an_optimizer_may_belong_to_those_that_are_tried():
     spec({"training.optimizer.name": ["sgd", "rmsprop"], "training.optimizer.momentum": {"low": 0.0, "high": 0.9}})
 
 
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("r2", r"tuning.metric: r2 does not fit problem binary; there fit accuracy, "),
+        ("accurcy", r"tuning.metric: there is no metric 'accurcy'; did you mean accuracy"),
+        ({"name": "precision", "treshold": 0.3}, r"tuning.metric: precision_score refuses treshold: it takes average"),
+        ({"name": "top_k_categorical_accuracy", "k": 2}, r"tuning.metric: TopKCategoricalAccuracy does not fit"),
+    ],
+)
+def test_a_metric_that_does_not_fit_is_refused(metric, message):
+    with pytest.raises(ValidationError, match=message):
+        Spec.model_validate(SPEC | {"tuning": {"metric": metric}})
+
+
+def test_a_metric_without_a_direction_decides_nothing():
+    regression = SPEC | {"problem": "regression", "tuning": {"metric": "quantile_coverage"}}
+    with pytest.raises(ValidationError, match=r"tuning.metric: quantile_coverage is neither better lower nor higher"):
+        Spec.model_validate(regression)
+
+
+def test_own_metric_is_own_code():
+    tuned = Spec.model_validate(SPEC | {"tuning": {"metric": {"name": "own:gain", "cost": 2}}})
+    assert tuned.own_code == ("own:gain",)
+
+
 def test_tuning_without_an_end_is_refused():
     with pytest.raises(ValidationError, match="one of trials and minutes must be set"):
         Spec.model_validate(SPEC | {"tuning": {"trials": None}})

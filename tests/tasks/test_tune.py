@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from flows.requests import ingest_request, train_request, tune_request
-from schemas.errors import TrainingError
+from schemas.errors import DataError, TrainingError
 from schemas.spec import Spec
 from schemas.spec_file import read_spec
-from schemas.stages import EncodeRequest, EncodeResult, IngestResult, TuneRequest, TuneResult
-from tasks import encode, ingest, train, tune
+from schemas.stages import EncodeRequest, EncodeResult, IngestResult, Input, TuneRequest, TuneResult
+from tasks import encode, evaluation, ingest, metrics, train, tune
+from tasks.bundle import Bundle
 from tasks.examples import write_example
 
 SPACE = {
@@ -98,6 +99,36 @@ def test_same_request_gives_the_same_bytes_although_test_rows_are_gone(prepared,
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "parallel"),
+    [("roc_auc", max, 1), pytest.param("brier_score", min, 2, marks=pytest.mark.slow)],
+)
+def test_trials_are_compared_by_a_metric_of_the_validation_rows(prepared, tmp_path, metric, best, parallel):
+    result = tune.run(prepared.asked(tmp_path, metric=metric, parallel=parallel, trials=3))
+    study = study_of(result)
+    values = [trial["metric"] for trial in study["trials"] if trial["state"] == "complete"]
+    assert (study["metric"], result.metric) == (metric, best(values))
+    assert study["trials"][result.trial - 1]["settings"] == result.settings
+
+    known = {"ingest": prepared.ingest, "encode": prepared.encode}
+    asked = train_request(prepared.spec.settled(result.settings), workspace=str(tmp_path / "ws"), **known)
+    bundle = Bundle(Input(path=str(Path(train.run(asked).path, "bundle"))))
+    scored = evaluation.score(bundle, Path(prepared.ingest.path), "validation")
+    assert metrics.compute(scored)[metric] == pytest.approx(result.metric, rel=1e-5)
+
+
+def test_metric_without_a_value_on_the_validation_rows_is_refused_before_a_trial(
+    prepared, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO", logger="evermodel")
+    (tmp_path / "undefined.py").write_text("def undefined_error(y_true, y_pred):\n    return float('nan')\n")
+    monkeypatch.setenv("EVERMODEL_ALLOW_MODULES", "undefined")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(DataError, match=r"tuning.metric: undefined_error has no value on the \d+ validation rows"):
+        tune.run(prepared.asked(tmp_path, metric="undefined:undefined_error"))
+    assert "tune: trial" not in caplog.text
 
 
 @pytest.mark.slow

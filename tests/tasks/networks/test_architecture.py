@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from schemas.named import Constraint, Regularizer
 from schemas.networks import Mlp, Residual, WideAndDeep
 from tasks.encoders.table import Slot
 from tasks.encoders.target import LabelTarget, NumberTarget
@@ -66,3 +67,11 @@ def test_residual_layers_have_the_penalties_the_dropout_and_the_normalisation_of
     kinds = [type(layer).__name__ for layer in built.layers]
     assert (kinds.count("Dropout"), kinds.count("BatchNormalization"), len(built.losses)) == (2, 2, 3)
     assert keras.ops.isfinite(built(ROWS, training=True)).numpy().all()
+
+
+@pytest.mark.parametrize("network", KINDS, ids=lambda network: network.kind)
+def test_every_kind_takes_the_penalty_and_the_constraint_of_the_spec(network):
+    named = {"regularizer": Regularizer(name="l2"), "constraint": Constraint(name="max_norm")}
+    built = architecture.build(network.model_copy(update=named), SLOTS, ONE, {})
+    hidden = [each for each in built.layers if getattr(each, "kernel_constraint", None) is not None]
+    assert len(hidden) == len(built.losses) == (5 if network.kind == "residual" else 1)

@@ -92,7 +92,28 @@ def test_penalties_and_initializer_reach_the_hidden_layers():
     assert network.get_layer("output").kernel_regularizer is None
 
 
-def test_argument_that_only_keras_can_judge_is_refused():
-    network = Mlp(initializer={"name": "variance_scaling", "mode": "fan"})
-    with pytest.raises(SpecError, match=r"network\.initializer: VarianceScaling refuses \{'mode': 'fan'\}"):
-        mlp.build(network, [NUMBERS], ONE)
+@pytest.mark.parametrize(
+    ("name", "penalty"),
+    [
+        ({"name": "l1_l2", "l1": 0.5, "l2": 0.25}, 12 * 0.5 + 12 * 0.25),
+        ({"name": "L2", "l2": 1}, 12),
+        ("l1", 12 * 0.01),
+        ({"name": "orthogonal_regularizer", "factor": 0.5, "mode": "columns"}, 0.5),  # all columns point the same way
+    ],
+)
+def test_regularizer_by_its_keras_name_penalises_the_hidden_layers(name, penalty):
+    network = mlp.build(Mlp(hidden=(4,), regularizer=name, initializer="ones"), [NUMBERS], ONE)
+    assert [float(loss) for loss in network.losses] == [pytest.approx(penalty)]
+    assert network.get_layer("output").kernel_regularizer is None
+
+
+@pytest.mark.parametrize(
+    ("key", "named", "said"),
+    [
+        ("initializer", {"name": "variance_scaling", "mode": "fan"}, r"VarianceScaling refuses \{'mode': 'fan'\}"),
+        ("regularizer", {"name": "orthogonal_regularizer", "mode": "all"}, r"OrthogonalRegularizer refuses"),
+    ],
+)
+def test_argument_that_only_keras_can_judge_is_refused(key, named, said):
+    with pytest.raises(SpecError, match=rf"network\.{key}: {said}"):
+        mlp.build(Mlp(**{key: named}), [NUMBERS], ONE)

@@ -1,6 +1,7 @@
 """R35: both file formats bring back network, loss and optimiser to the last bit, and training goes on from them."""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -35,12 +36,12 @@ OPTIMIZERS = [{"name": "adam", "learning_rate": SCHEDULE}, {"name": "sgd", "mome
 LOSSES = [entry.name for entry in names.entries("loss") if entry.name not in {"CTC", "Circle"}]
 
 
-def trained(loss: str, optimizer: Named) -> tuple[keras.Model, np.ndarray]:
+def trained(loss: str, optimizer: Named, shape: dict[str, Any] | None = None) -> tuple[keras.Model, np.ndarray]:
     """A network after some steps, and the truth that its loss takes."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(1)
     target = LabelTarget(names=("y",), classes=("a", "b", "c"), binary=False)
-    network = mlp.build(Mlp(hidden=(2,), l2=0.01), SLOTS, target)
+    network = mlp.build(Mlp(hidden=(2,), **(shape or {"l2": 0.01})), SLOTS, target)
     made = catalogue.loss(Loss(name=loss, **ARGUMENTS.get(loss, {})))
     truth = CODES if catalogue.wants_codes(made) else np.eye(3, dtype=np.float32)[CODES]
     network.compile(optimizer=catalogue.optimizer(optimizer), loss=made, run_eagerly=True)
@@ -87,6 +88,18 @@ def test_optimizer_comes_back_with_its_state_from_both_formats(tmp_path, optimiz
         files.save(network, tmp_path / f"network.{ending}")
         assert_same(network, files.load(tmp_path / f"network.{ending}", compiled=True), truth)
         assert_goes_on(network, files.load(tmp_path / f"network.{ending}", compiled=True), truth)
+
+
+@pytest.mark.parametrize("regularizer", [entry.name for entry in names.entries("regularizer")])
+def test_penalty_and_constraint_come_back_from_both_formats(tmp_path, regularizer):
+    """R11, R35."""
+    named = {"regularizer": {"name": regularizer}, "constraint": {"name": "max_norm", "max_value": 0.5}}
+    for ending in ("keras", "h5"):
+        network, truth = trained("CategoricalCrossentropy", Named(name="sgd"), named)
+        files.save(network, tmp_path / f"network.{ending}")
+        loaded = files.load(tmp_path / f"network.{ending}", compiled=True)
+        assert [float(each) for each in loaded.losses] == [float(each) for each in network.losses]
+        assert_goes_on(network, loaded, truth)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import pytest
 from sklearn import metrics as sk
 
 from schemas.profile import ColumnProfile
+from schemas.promotion import Check
+from schemas.stages import Tuned
 from tasks import metrics
 from tasks.metrics import Scored
 from tasks.reports import report
@@ -69,6 +71,36 @@ def test_every_problem_has_its_plots_on_the_page_and_as_files(problem, folder, h
     assert Page(html).tags.count("figure") == len(files)
     for path in (folder / "figures").glob("*.png"):
         assert matplotlib.image.imread(path)[0, 0].tolist() == [1, 1, 1, 1]
+
+
+def test_page_tells_each_check_of_the_gate(content_of, tmp_path):
+    content = content_of("binary")
+    checks = (
+        Check(name="gain", passed=True, value=0.0123, wanted=0.0, sentence="a gain of 0.0123, wanted above 0"),
+        Check(name="guard recall", passed=False, value=0.05, wanted=0.02, sentence="guard recall: " + "x" * 300),
+        Check(name="drift", passed=False, asks=True, value=0.6, wanted=0.5, sentence="60 % of the features"),
+    )
+    verdict = content.verdict.model_copy(update={"checks": checks})
+    page = written(tmp_path, dataclasses.replace(content, verdict=verdict, tuned=None))
+    assert "3 checks, of which 2 did not pass." in page
+    for cell in ("✓ passed", "✗ not passed", "? a person decides", "A gain of 0.0123, wanted above 0", "0.0123"):
+        assert f">{cell}</td>" in page
+    assert "Guard recall: " + "x" * 300 in page
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"version": "3", "trial": 7, "study": "ab" * 32}, "trial 7 found for version 3, 2 versions before this one"),
+        ({}, "the tuning found for an earlier version, 2 versions before this one"),  # of an older release
+    ],
+)
+def test_page_tells_whose_settings_are_used_again(content_of, tmp_path, known, said):
+    settings = {"network.hidden": [64, 32], "training.batch_size": 128}
+    tuned = Tuned(question="q", subject="s", settings=settings, age=2, **known)
+    page = written(tmp_path, dataclasses.replace(content_of("regression"), tuned=tuned))
+    assert said in page
+    assert ">64, 32</td>" in page
 
 
 def test_every_plot_has_its_data_as_csv(problem, folder):

@@ -61,6 +61,17 @@ def test_figures_hold_every_trial_with_a_loss_and_the_best_so_far(whole, tmp_pat
     }
 
 
+def test_report_says_what_metric_decided():
+    known = {"metric": "roc_auc", "own": {"training.batch_size": 64}, "importances": {}}
+    trials = [trial(1, "complete", 0.2, metric=0.8), trial(2, "pruned", 0.9), trial(3, "complete", 0.3, metric=0.9)]
+    with drawing.style():
+        section = tuning.section(Study(trials=trials, best=3, **known))
+    assert "trial 3, whose roc_auc of the validation rows is 0.9000, against 0.8000 with" in section.notes[0]
+    assert [*section.plots[0].data["best"]] == [0.8, 0.9]
+    assert section.tables[1].header[:4] == ("trial", "roc_auc", "validation loss", "epoch")
+    assert [row[:3] for row in section.tables[1].rows] == [("3", "0.9000", "0.3000"), ("1", "0.8000", "0.2000")]
+
+
 def test_spec_that_was_best_is_said_to_be():
     with drawing.style():
         section = tuning.section(study(trial(1, "complete", 0.2), trial(2, "complete", 0.3), best=1))

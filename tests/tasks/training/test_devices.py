@@ -83,7 +83,10 @@ for shape, names in itertools.product(json.loads(sys.argv[1]), devices_of):
 
 
 def test_two_devices_take_the_steps_of_one_and_train_with_noise_and_normalisation(tmp_path):
-    shapes = [{"l2": 0.01}, {"dropout": 0.2, "normalization": "batch"}]
+    shapes = [
+        {"l2": 0.01, "constraint": {"name": "max_norm", "max_value": 0.5}},
+        {"dropout": 0.2, "normalization": "batch"},
+    ]
     command = [sys.executable, "-c", MIRRORED, json.dumps(shapes), str(tmp_path / "network.keras")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from schemas import names
 from schemas.errors import SpecError
 from schemas.named import Named
 from tasks.encoders.target import LabelsTarget, LabelTarget
@@ -76,6 +77,32 @@ def test_loss_goes_through_more_rows_than_fit_one_piece(engine, examples):
     given = examples(numbers, numbers * 2)
     still = engine(given, optimizer=STILL)
     assert still.loss(given) == pytest.approx(((outputs(still, given) - numbers * 2) ** 2).mean(), rel=1e-4)
+
+
+CONSTRAINTS = {
+    "max_norm": ({"max_value": 0.5}, lambda kernel: np.linalg.norm(kernel, axis=0) <= 0.5 + 1e-5),
+    "unit_norm": ({}, lambda kernel: np.isclose(np.linalg.norm(kernel, axis=0), 1, atol=1e-4)),
+    "min_max_norm": (
+        {"min_value": 0.2, "max_value": 0.4},
+        lambda kernel: np.isclose(np.linalg.norm(kernel, axis=0).clip(0.2, 0.4), np.linalg.norm(kernel, axis=0)),
+    ),
+    "non_neg": ({}, lambda kernel: kernel >= 0),
+}
+
+
+@pytest.mark.parametrize("name", [entry.snake for entry in names.entries("constraint")])
+@pytest.mark.parametrize("how", [{}, {"xla": True, "policy": "mixed_bfloat16"}], ids=["plain", "compiled"])
+def test_weights_keep_to_their_constraint_in_every_step(engine, examples, name, how):
+    """R11."""
+    arguments, holds = CONSTRAINTS[name]
+    given = examples(NUMBERS, RNG.normal(size=(11, 1)))
+    trained = engine(given, hidden=(4,), constraint={"name": name, **arguments}, **how)
+    before = trained.network.get_layer("hidden_1").kernel.numpy()
+    trained.train(1)
+    after = trained.network.get_layer("hidden_1").kernel.numpy()
+    assert not holds(before).all()
+    assert holds(after).all()
+    assert (after != before).any()
 
 
 def test_step_goes_down_the_gradient_of_the_weighted_loss(engine, examples):

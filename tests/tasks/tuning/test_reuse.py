@@ -76,6 +76,15 @@ def test_more_trials_are_not_asked_of_a_version_that_is_tuned():
     assert not history.tunes("b", tuning={"when": "never", "trials": 90, "space": {"training.batch_size": [32, 64]}})
 
 
+def test_another_metric_is_tuned_for_by_itself():
+    history = History("never")
+    space = {"space": {"training.batch_size": [32, 64]}}
+    assert history.tunes("a")
+    assert history.tunes("b", tuning={"when": "never", "metric": "roc_auc", **space})
+    assert not history.tunes("c", tuning={"when": "never", "metric": "roc_auc", **space})
+    assert not history.tunes("d")
+
+
 def test_versions_that_were_not_tuned_say_nothing():
     plain = Version(name="m", version="1", aliases=(), created_ms=0, run_id="", source="", tags={})
     assert reuse.known(request("a", "never"), [plain], drifted=lambda _: False) is None
