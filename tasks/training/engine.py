@@ -127,6 +127,12 @@ class Engine:
 
         return tf.nest.map_structure(copies, arrays)
 
+    def trace(self) -> None:
+        """Trace the graph of a step, and take none; raises whatever the network raises then."""
+        for pool in self._feed.pools(1):
+            self._graph(pool.data, pool.order, *(tf.constant(number, tf.int32) for number in (pool.rows, 0, 0)))
+            return
+
     def train(self, epoch: int) -> Any:
         """Train one epoch, numbered from 1; return the mean weighted loss over its batches, penalties included.
 
