@@ -182,11 +182,11 @@ def _fitted(
     assembled = functools.partial(assembly.engine, request, encoder, loss)
     build = functools.partial(assembled, names=names, batch_size=batch_size, start=start)
     with devices.scope(names):
-        engine, optimizer = build(train)
+        engine, optimizer = build(train, xla=kept.xla(batch_size))
         history = loop.fit(engine, validation, training, checkpoints=kept, warnings=warnings, after_epoch=after_epoch)
         if every is not None:
             del engine  # with the rows that it has on the device
-            engine, optimizer = build(every())
+            engine, optimizer = build(every(), xla=history.xla)
             loop.refit(engine, history.best_epochs, checkpoints=kept.of("refit"))
         network = engine.published()
         if training.members > 1:  # members come from different epochs: no state of the optimiser belongs to all

@@ -32,10 +32,12 @@ def engine(
     names: tuple[str, ...],
     batch_size: int,
     start: Sequence[Array] | None,
+    xla: bool | None,
 ) -> tuple[Engine, keras.optimizers.Optimizer]:
     """Return what trains the request's network on examples, from its beginning, and the optimiser to compile it with.
 
-    It is to be called in the scope of the devices. Raises SpecError for a network that cannot be trained as asked.
+    It is to be called in the scope of the devices. `xla` is what an earlier part of this training chose, where the spec
+    says auto. Raises SpecError for a network that cannot be trained as asked.
     """
     training = request.training
     networks = _networks(request, encoder, train)
@@ -46,7 +48,7 @@ def engine(
         "batch_size": batch_size,
         "seed": training.seed,
         "policy": devices.precision(training.precision, names),
-        "xla": training.xla,
+        "xla": xla if training.xla == "auto" and xla is not None else training.xla,
         "lazy_embeddings": training.lazy_embeddings,
         "epochs": training.epochs,
         "budget_bytes": devices.memory_bytes(training, names),
