@@ -89,8 +89,9 @@ class Custom(_Network):
     """A network of your own, made by a function: `{kind: custom, builder: module:function, filters: 16}`.
 
     The function gets the inputs by name and the keys beside `builder` as arguments. It returns a tensor of shape
-    (rows, features), to which the output layer of the problem is added. A Keras model within it that has its own
-    train_step or compute_loss is refused: training would never call them.
+    (rows, features), to which the output layer of the problem is added; or a model, `Own(inputs, tensor)`, of a class
+    without arguments of its own: the whole network is then of that class. What has its own train_step or compute_loss,
+    or cannot be traced as a graph, is trained by Keras's `fit`: slower, and by one network on one device in float32.
     """
 
     model_config = ConfigDict(extra="allow")

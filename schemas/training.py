@@ -118,7 +118,7 @@ class Training(Document):
     """In what numbers products are computed; weights, and the saved network, are float32. auto is float32 but on a GPU
     that is fast at another."""
     xla: Literal["auto"] | bool = "auto"
-    """Whether steps are compiled by XLA; auto compiles where training is long enough to gain by it."""
+    """Whether steps are compiled by XLA; auto measures, once a machine, whether a training that is long gains by it."""
     lazy_embeddings: Literal["auto"] | bool = "auto"
     """Whether an embedding's row moves only in steps whose batch holds it, which plain Adam can do: a step then takes
     no longer for a larger table. auto does so for tables of 20,000 rows or more that have 50 times the batch's."""

@@ -150,7 +150,13 @@ class Bundle(BundleContents):
         network = self.network
         import tensorflow as tf
 
-        return tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)
+        graph = tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)
+        block = {each.name: tf.TensorSpec((_BLOCK_ROWS, *each.shape[1:]), each.dtype) for each in network.inputs}
+        try:
+            graph.get_concrete_function(block)
+        except Exception:  # a layer of the user's own that no graph takes
+            return lambda inputs: network(inputs, training=False)
+        return graph
 
 
 def _filled(values: Array) -> Array:

@@ -1,6 +1,5 @@
 """Train: a network on encoded rows, with the best epoch's weights, packed into a bundle."""
 
-import contextlib
 import functools
 import logging
 import tempfile
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     import keras
 
     from tasks.training.checkpoints import Checkpoints
-    from tasks.training.engine import Engine
     from tasks.training.feed import Examples
     from tasks.training.loop import AfterEpoch, History
 
@@ -179,16 +177,17 @@ def _fitted(
     It begins from weights `start`, if there are any. With `every`, which gives the examples of training and validation
     as one, the network is trained anew on these.
     """
-    from tasks.training import catalogue, devices, loop
+    from tasks.training import assembly, catalogue, devices, loop
 
     training, (train, validation) = request.training, examples
-    build = functools.partial(_engine, request, encoder, loss, names=names, batch_size=batch_size, start=start)
+    assembled = functools.partial(assembly.engine, request, encoder, loss)
+    build = functools.partial(assembled, names=names, batch_size=batch_size, start=start)
     with devices.scope(names):
-        engine, optimizer = build(train)
+        engine, optimizer = build(train, xla=kept.xla(batch_size))
         history = loop.fit(engine, validation, training, checkpoints=kept, warnings=warnings, after_epoch=after_epoch)
         if every is not None:
             del engine  # with the rows that it has on the device
-            engine, optimizer = build(every())
+            engine, optimizer = build(every(), xla=history.xla)
             loop.refit(engine, history.best_epochs, checkpoints=kept.of("refit"))
         network = engine.published()
         if training.members > 1:  # members come from different epochs: no state of the optimiser belongs to all
@@ -196,55 +195,6 @@ def _fitted(
             optimizer.build(network.trainable_variables)
     network.compile(optimizer=optimizer, loss=loss)
     return network, history
-
-
-def _engine(
-    request: TrainRequest,
-    encoder: TableEncoder,
-    loss: "keras.losses.Loss",
-    train: "Examples",
-    *,
-    names: tuple[str, ...],
-    batch_size: int,
-    start: Sequence[Array] | None,
-) -> tuple["Engine", "keras.optimizers.Optimizer"]:
-    """Return what trains the request's network on examples, from its beginning, and the optimiser to compile it with.
-
-    It is to be called in the scope of the devices.
-    """
-    import keras
-    import tensorflow as tf
-
-    from tasks.networks import architecture, seeds
-    from tasks.training import catalogue, devices
-    from tasks.training.engine import Engine
-    from tasks.training.members import Members
-
-    training, networks = request.training, []
-    tf.config.experimental.enable_op_determinism()
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(training.seed % 2**32)
-    for seed in range(training.seed, training.seed + training.members):
-        named = keras.name_scope(f"seed_{seed}") if training.members > 1 else contextlib.nullcontext()
-        with seeds.drawn_from(seed), named:  # HDF5 wants a name of its own for each variable of the optimiser
-            networks.append(architecture.build(request.network, encoder.slots, encoder.target, train.inputs))
-    if start is not None:
-        networks[0].set_weights(start)
-    optimizer = catalogue.optimizer(training.optimizer)
-    engine = (Members if training.members > 1 else Engine)(
-        networks if training.members > 1 else networks[0],
-        loss,
-        optimizer,
-        train,
-        batch_size=batch_size,
-        seed=training.seed,
-        policy=devices.precision(training.precision, names),
-        xla=training.xla,
-        lazy_embeddings=training.lazy_embeddings,
-        epochs=training.epochs,
-        budget_bytes=devices.memory_bytes(training, names),
-    )
-    return engine, optimizer
 
 
 def _loss(request: TrainRequest, contract: Contract, encoder: TableEncoder) -> "keras.losses.Loss":

@@ -169,6 +169,11 @@ def cache() -> Path:
     return Path(os.environ.get(CACHE) or Path.home() / ".cache" / "evermodel").absolute()
 
 
+def timings() -> Path:
+    """Return the folder of what was measured on this machine, in the same cache."""
+    return cache() / "timings"
+
+
 def _files(mark: bytes) -> dict[str, str] | None:
     """Return the files that a result.json or bundle.json names; None when it is none or names what lies elsewhere."""
     try:

@@ -1,5 +1,6 @@
 """What of this machine a stage's container sees: files, environment variables, the network."""
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -23,7 +24,8 @@ _REMOTE = re.compile(r"^(MLFLOW|AWS)_(?!.*_FILE$)")
 def mounts(stage: StageName, request: Request, workspace: Place) -> list[Mount]:
     """Return what is mounted, each thing at its own path: of the workspace a stage can change its own folders alone.
 
-    A mirror of a workspace elsewhere can be changed, since the container fetches its inputs itself.
+    A mirror of a workspace elsewhere can be changed, since the container fetches its inputs itself. What training
+    measures of this machine lies beside the mirrors.
     """
     home = workspace.directory
     own = [home / stage if workspace.is_local else home]
@@ -33,6 +35,7 @@ def mounts(stage: StageName, request: Request, workspace: Place) -> list[Mount]:
         own.append(home / "mlflow")
     for folder in own:
         folder.mkdir(parents=True, exist_ok=True)
+    own += _timings() if isinstance(request, TuneRequest | TrainRequest) else []
     source = local_source(request.source) if isinstance(request, IngestRequest) else None
     read = [*([home] if workspace.is_local else []), *([source] if source else [])]
     return [
@@ -40,6 +43,14 @@ def mounts(stage: StageName, request: Request, workspace: Place) -> list[Mount]:
         *(Mount(str(path), str(path), type="bind") for path in own),
         *(Mount(str(_CODE / path.name), str(path), type="bind", read_only=True) for path in _code()),
     ]
+
+
+def _timings() -> list[Path]:
+    """Return the folder of what was measured on this machine; without one, the container goes by rules."""
+    folder = workspaces.timings()
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return [folder] if folder.is_dir() else []
 
 
 def local_source(source: Source) -> Path | None:

@@ -21,6 +21,8 @@ log = logging.getLogger("evermodel.train")
 _SHARE = 50
 """A checkpoint is followed by this many times its own duration without one: it costs less than 2 %."""
 
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
+
 _SAID = ("member_losses", "member_validation_losses", "best_losses", "best_epochs")
 """What of the progress is no array."""
 
@@ -65,6 +67,17 @@ class Checkpoints:
         """Return the checkpoints of another training in the same directory."""
         return Checkpoints(self._directory, name=name)
 
+    def xla(self, batch_size: int) -> bool | None:
+        """Return whether the steps of the training that is to go on were compiled; None if there is none."""
+        path = self._path({"batch_size": batch_size})
+        if path is None or not path.exists():
+            return None
+        try:
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
+                return bool(json.loads(arrays["arr_0"].tobytes())["identity"]["xla"])
+        except _UNREADABLE:
+            return None
+
     def load(self, identity: Mapping[str, Any], like: Sequence[Array]) -> Progress:
         """Return the progress that was saved, or that of a beginning.
 
@@ -79,7 +92,7 @@ class Checkpoints:
                 values = [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
             said, now, best = json.loads(values[0].tobytes()), values[1 : len(like) + 1], values[-len(like) :]
             same = said["identity"] == identity
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             return _set_aside(path, f"cannot be read ({error})")
         if not same or not _alike(now, like) or not _alike(best, like):
             return _set_aside(path, "is of another training")

@@ -82,6 +82,17 @@ def memory_bytes(training: Training, devices: tuple[str, ...]) -> int:
     return (_gpu_bytes() if devices[0].startswith("GPU") else _host_bytes() // 2) // 2
 
 
+def machine(device: str) -> list[str]:
+    """Return what tells a device such as "CPU:0" from those of other machines: its name, and a CPU's threads."""
+    if device.startswith("GPU"):
+        gpu = tf.config.list_physical_devices("GPU")[int(device.partition(":")[2])]
+        return [str(value) for _, value in sorted(tf.config.experimental.get_device_details(gpu).items())]
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
+    return [*sorted(models), str(threads)]
+
+
 def _gpu_bytes() -> int:
     """Return the memory of the smallest GPU; TensorFlow does not tell it, the driver's own command does."""
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]

@@ -1,6 +1,7 @@
 """The engine: epochs inside the graph, on rows that are on the device."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from schemas.errors import SpecError, TrainingError
 from tasks.encoders.base import Array
 from tasks.training import devices, lazy, noise
+from tasks.training import xla as by_xla
 from tasks.training.feed import Examples, Feed, Pool, let_go
 
 log = logging.getLogger("evermodel.train")
@@ -19,8 +21,9 @@ _EVALUATION_ROWS = 8192
 _CALL_FLOP = 2 * 10**11
 """About how much one graph call computes: seconds, after which the process hears that it shall stop."""
 _XLA_STEPS = 20_000
-_XLA_FLOP = 150 * 10**6
-_NOT_COMPILABLE = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.NotFoundError)
+"""Fewer never gain by XLA, which saves some 0.1 ms a step and takes 1 to 3 s to compile."""
+_TIMED_FLOP = 2 * 10**10
+_TIMED_CALLS = 3
 
 
 class Engine:
@@ -46,20 +49,22 @@ class Engine:
     ) -> None:
         """Take a float32 network, built in the scope of the devices to train on; `policy` is the Keras dtype policy.
 
-        XLA, for at most so many epochs, and lazy embeddings are left to rules by sizes when they are auto. Examples
-        above the budget stay where they are, and go to the device piece by piece.
+        Where they are auto, a measurement decides on XLA, for at most so many epochs, and sizes on lazy embeddings.
+        Examples above the budget stay where they are, and go to the device piece by piece.
         """
         if policy == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.network, self.optimizer, self.batch_size, self.policy = network, optimizer, batch_size, policy
-        self._loss, self._seed, self._rows = loss, seed, len(examples)
+        self.loss_function, self._seed, self._rows = loss, seed, len(examples)
         optimizer.build(self._trainable)
         self._strategy, self._replicas = tf.distribute.get_strategy(), tf.distribute.get_strategy().num_replicas_in_sync
         self._feed = Feed(examples, batch_size=batch_size, seed=seed, budget_bytes=budget_bytes, place=self._placed)
         self._tables = self._lazy_tables(lazy_embeddings)
-        self._step_flop = 6 * batch_size * network.count_params()
-        self._steps_a_call = max(100, _CALL_FLOP // (self._step_flop * self.members))
-        self._fall_back, self.xla = xla == "auto", self._gains_by_xla(epochs) if xla == "auto" else xla
+        self.step_flop = 6 * batch_size * network.count_params()
+        self._steps_a_call = max(100, _CALL_FLOP // (self.step_flop * self.members))
+        self._fall_back, self.xla = xla == "auto", xla is True
+        if xla == "auto":
+            self.xla = self._gains_by_xla(epochs)
 
     @property
     def members(self) -> int:
@@ -76,7 +81,8 @@ class Engine:
     def identity(self) -> dict[str, Any]:
         """What the outcome depends on beside the spec and the data, as JSON-able values."""
         versions = {"keras": keras.__version__, "tensorflow": tf.__version__}
-        return {"batch_size": self.batch_size, "device": self.device, "precision": self.policy, **versions}
+        how = {"batch_size": self.batch_size, "device": self.device, "precision": self.policy, "xla": self.xla}
+        return {**how, **versions}
 
     @property
     def state(self) -> list[Array]:
@@ -102,14 +108,32 @@ class Engine:
         return lazy.tables(self.network, self.optimizer, batch_size=self.batch_size, wanted=wanted)
 
     def _gains_by_xla(self, epochs: int) -> bool:
-        """Say whether XLA pays: it saves some 0.1 ms a step of a network by measurement, and takes 1 to 3 s to compile.
-
-        Sizes decide, not a stopwatch: the same training is to give the same bytes.
-        """
+        """Say whether XLA pays. For most networks that is clear; for the rest a measurement says it."""
         steps = self._rows // self.batch_size * epochs * self.members
         foreign = len(noise.seed_generators(self.network)) > len(noise.hashable(self.network))
-        fits = steps >= _XLA_STEPS and self._step_flop <= _XLA_FLOP
-        return fits and self._replicas == 1 and not foreign and not self._tables
+        if steps < _XLA_STEPS or self._replicas > 1 or foreign or self._tables:
+            return False
+        return by_xla.pays(self, steps // self.members)
+
+    def time_steps(self, *, compiled: bool) -> tuple[float, float]:
+        """Return the seconds that a step takes, and those that it takes to make the graph; learn nothing meanwhile.
+
+        Raises what XLA raises for a network that it cannot compile.
+        """
+        pool, before = next(self._feed.pools(1)), self.state
+        steps = min(pool.rows // self.batch_size, max(2, _TIMED_FLOP // (self.step_flop * self.members)))
+        try:
+            first, *others = (self._seconds(pool, count, compiled=compiled) for count in (1, *[steps] * _TIMED_CALLS))
+        finally:
+            self.state = before
+        return min(others) / steps, first
+
+    def _seconds(self, pool: Pool, steps: int, *, compiled: bool) -> float:
+        started = time.perf_counter()
+        graph = self._compiled if compiled else self._graph
+        reached, _ = graph(pool.data, pool.order, *(tf.constant(number, tf.int32) for number in (pool.rows, 0, steps)))
+        int(reached)
+        return time.perf_counter() - started
 
     def _placed(self, arrays: Any) -> Any:
         """Return arrays as tensors on the device; of several devices, on each of them."""
@@ -126,6 +150,12 @@ class Engine:
             return self._strategy.experimental_distribute_values_from_function(copy)
 
         return tf.nest.map_structure(copies, arrays)
+
+    def trace(self) -> None:
+        """Trace the graph of a step, and take none; raises whatever the network raises then."""
+        for pool in self._feed.pools(1):
+            self._graph(pool.data, pool.order, *(tf.constant(number, tf.int32) for number in (pool.rows, 0, 0)))
+            return
 
     def train(self, epoch: int) -> Any:
         """Train one epoch, numbered from 1; return the mean weighted loss over its batches, penalties included.
@@ -165,7 +195,7 @@ class Engine:
             try:
                 reached, total = self._compiled(*arguments)
                 return int(reached), self._number(total)
-            except _NOT_COMPILABLE as error:
+            except by_xla.NOT_COMPILABLE as error:
                 self._do_without_xla(error)
                 return step, self._no_loss
         reached, total = self._graph(*arguments)
@@ -228,7 +258,7 @@ class Engine:
         size = tf.cast(count, tf.float32)
         with tf.GradientTape() as tape:
             outputs = self._outputs(inputs, training=True)
-            loss = tf.reduce_sum(weighted(self._loss, target, outputs, weight)) / size
+            loss = tf.reduce_sum(weighted(self.loss_function, target, outputs, weight)) / size
             loss += tf.add_n(self.network.losses) / self._replicas if self.network.losses else 0.0
             scaled = self.optimizer.scale_loss(loss)
         variables = [variable.value for variable in self.network.trainable_variables]
@@ -259,7 +289,7 @@ class Engine:
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
-        return tf.reduce_sum(weighted(self._loss, target, self._outputs(inputs, training=False), weight))
+        return tf.reduce_sum(weighted(self.loss_function, target, self._outputs(inputs, training=False), weight))
 
     def best(self, better: Array, now: Sequence[Array], before: Sequence[Array]) -> Sequence[Array]:
         """Return the best state: what is now for a network that is better, what was best before for another."""

@@ -86,7 +86,7 @@ class Members(Engine):
             with tf.GradientTape() as tape:
                 tape.watch(variables[0])
                 outputs, others, penalties = self._called(variables, inputs, training=True)
-                loss = tf.reduce_sum(weighted(self._loss, target, outputs, weight)) / size
+                loss = tf.reduce_sum(weighted(self.loss_function, target, outputs, weight)) / size
                 loss += tf.add_n(penalties) if penalties else 0.0
             gradients = tape.gradient(loss, variables[0], unconnected_gradients=tf.UnconnectedGradients.ZERO)
             return loss, [tf.convert_to_tensor(gradient) for gradient in gradients], others
@@ -110,7 +110,7 @@ class Members(Engine):
     def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
         def loss(variables: Any) -> tf.Tensor:
             outputs, *_ = self._called(variables, inputs, training=False)
-            return tf.reduce_sum(weighted(self._loss, target, outputs, weight))
+            return tf.reduce_sum(weighted(self.loss_function, target, outputs, weight))
 
         return self._of_each(loss)
 
@@ -121,7 +121,7 @@ class Members(Engine):
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _ensemble_loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
         outputs = self._of_each(lambda variables: self._called(variables, inputs, training=False)[0])
-        return tf.reduce_sum(weighted(self._loss, target, tf.reduce_mean(outputs, axis=0), weight))
+        return tf.reduce_sum(weighted(self.loss_function, target, tf.reduce_mean(outputs, axis=0), weight))
 
     def best(self, better: Array, now: Sequence[Array], before: Sequence[Array]) -> Sequence[Array]:
         """Return the best state of each member; of what the optimiser has for all together, what is now."""

@@ -34,7 +34,10 @@ def report_of(result: RunResult) -> str:
     return Path(result.report).read_text(encoding="utf-8")
 
 
-def test_a_container_of_tune_is_trains_image_with_another_command(tmp_path: Path) -> None:
+def test_a_container_of_tune_is_trains_image_with_another_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERMODEL_CACHE", str(tmp_path / "cache"))
     known = {name: {"path": str(tmp_path), "digest": "1"} for name in ("ingest", "encode")}
     request = TuneRequest.model_validate(known | {"workspace": str(tmp_path / "ws")})
     options = docker.options("tune", request, Docker(), tmp_path, "model")
@@ -42,7 +45,7 @@ def test_a_container_of_tune_is_trains_image_with_another_command(tmp_path: Path
     assert docker.options("train", request, Docker(), tmp_path, "model")["entrypoint"] is None  # the image's own
     assert [docker.target("tune", Docker(gpu=gpu)) for gpu in (None, "all")] == ["train", "train-gpu"]
     writable = {mount["Target"] for mount in options["mounts"] if not mount["ReadOnly"]}
-    assert writable == {str(tmp_path / "ws" / name) for name in ("tune", "checkpoints")}
+    assert writable == {str(tmp_path / name) for name in ("ws/tune", "ws/checkpoints", "cache/timings")}
 
 
 @pytest.mark.slow

@@ -242,14 +242,9 @@ def test_xla_learns_as_the_plain_graph_does(engine, examples, network):
     assert compiled._compiled.experimental_get_tracing_count() == compiled._graph.experimental_get_tracing_count() == 1
 
 
-def test_sizes_decide_on_xla(engine, examples):
-    given = examples(NUMBERS, NUMBERS[:, :1])
-    assert not engine(given, xla="auto", epochs=100).xla
-    assert engine(given, xla="auto", epochs=10**5).xla
-    assert not engine(given, xla="auto", epochs=10**5, hidden=(10_000, 1000)).xla
+def test_network_that_xla_cannot_compile_goes_on_without(engine, examples, caplog, monkeypatch, tmp_path):
+    """Whether that comes out when XLA is measured or, where nothing can be kept, when it is used."""
 
-
-def test_network_that_xla_cannot_compile_goes_on_without(engine, examples, caplog, monkeypatch):
     def foreign(values):
         return values + tf.stop_gradient(tf.ensure_shape(tf.numpy_function(np.float32, [0.0], tf.float32), []))
 
@@ -257,10 +252,17 @@ def test_network_that_xla_cannot_compile_goes_on_without(engine, examples, caplo
     monkeypatch.setitem(keras.src.activations.ALL_OBJECTS_DICT, "mish", foreign)
     given = examples(NUMBERS, NUMBERS[:, :1])
     asked = {"hidden": (4,), "activation": "mish"}
-    unasked, plain = engine(given, xla="auto", epochs=10**5, **asked), engine(given, **asked)
-    assert unasked.train(1) == plain.train(1)
-    assert not unasked.xla
-    assert "goes on without XLA, which cannot compile this network" in caplog.text
+    said = (
+        "train: without XLA: it cannot compile this network",
+        "goes on without XLA, which cannot compile this network",
+    )
+    (tmp_path / "timings").mkdir()
+    for cache, line in zip((tmp_path, "/dev/null"), said, strict=True):
+        monkeypatch.setenv("EVERMODEL_CACHE", str(cache))
+        unasked, plain = engine(given, xla="auto", epochs=10**5, **asked), engine(given, **asked)
+        assert unasked.train(1) == plain.train(1)
+        assert not unasked.xla
+        assert line in caplog.text
     with pytest.raises(SpecError, match=r"training\.xla: XLA cannot compile this network \(.*\); set it to auto or"):
         engine(given, xla=True, **asked).train(1)
 

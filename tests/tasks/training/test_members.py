@@ -104,7 +104,8 @@ def test_xla_compiles_members_once(tmp_path):
     assert set(later) == {first}
 
 
-def test_sizes_decide_on_xla_and_each_member_counts(examples):
+def test_each_member_counts_for_xla(examples, monkeypatch):
+    monkeypatch.setenv("EVERMODEL_CACHE", "/dev/null")  # where nothing can be kept, sizes decide
     given, how = examples(X, Y), {"xla": "auto", "epochs": 2_000}
     assert members(given, how=how).xla
     assert not members(given, how=how | {"epochs": 1_000}).xla
