@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -23,6 +24,12 @@ from tasks.registry import Registry
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 Evermodel = Callable[..., subprocess.CompletedProcess[str]]
+
+_TOAST = "//*[contains(@class, 'p-toast-container__toast')]"
+_SENT_IN_VAIN = """
+return performance.getEntriesByType('resource')
+    .filter(each => each.name.endsWith('/create_flow_run') && each.responseStatus >= 500).length
+"""
 
 
 @pytest.fixture
@@ -64,7 +71,8 @@ class Form:
         deployment = client.read_deployment_by_name("retrain/breast-cancer")
         browser.get(f"{address}/deployments/deployment/{deployment.id}/run")
         self._runs_before = {run.id for run in client.read_flow_runs()}
-        self._wait_for(lambda: self.field("Spec"))
+        self._size = self._sent = 0
+        self._wait_for(self._is_drawn, "form")
 
     def field(self, label: str) -> WebElement:
         """Return the first field of the label, with all that is in it."""
@@ -80,23 +88,48 @@ class Form:
 
     def submit(self) -> None:
         self._browser.find_element(By.XPATH, "//button[normalize-space(.)='Submit']").click()
+        self._sent += 1
 
     def new_run(self) -> Any:
-        """Return the run that the submitted form has made."""
-        return self._wait_for(lambda: self._new_runs()[0])
+        """Return the run that the submitted form has made.
+
+        On a busy machine the server's SQLite may be locked: it answers 503 at once, and the page says that something
+        went wrong and keeps the form. Then the form is sent again, as a person would.
+        """
+
+        def look() -> Any:
+            if made := self._new_runs():
+                return made[0]
+            if self._browser.execute_script(_SENT_IN_VAIN) == self._sent:
+                self.submit()
+            return None
+
+        return self._wait_for(look, "run")
 
     def refused(self) -> str:
         """Return what the form says of a mistake, once it has refused to start a run."""
-        toast = "//*[contains(@class, 'p-toast')][contains(., 'Error')]"
-        said = self._wait_for(lambda: self._browser.find_element(By.XPATH, toast).text)
+        toast = f"{_TOAST}[contains(., 'Error')]"
+        said = self._wait_for(lambda: self._browser.find_element(By.XPATH, toast).text, "refusal")
         assert not self._new_runs()
         return str(said)
+
+    def _is_drawn(self) -> bool:
+        """Say whether the form has its last field and has not grown since the last look: it is drawn piece by piece."""
+        before = self._size
+        self._size = len(self._browser.find_elements(By.CLASS_NAME, "schema-form-property"))
+        return bool(self.field("Spec")) and self._size == before
 
     def _new_runs(self) -> list[Any]:
         return [run for run in self._client.read_flow_runs() if run.id not in self._runs_before]
 
-    def _wait_for(self, look: Callable[[], Any]) -> Any:
-        return WebDriverWait(self._browser, 60, ignored_exceptions=[Exception]).until(lambda _: look())
+    def _wait_for(self, look: Callable[[], Any], what: str) -> Any:
+        waiting = WebDriverWait(self._browser, 120, ignored_exceptions=[WebDriverException])
+        try:
+            return waiting.until(lambda _: look())
+        except TimeoutException as error:
+            toasts = {each.text for each in self._browser.find_elements(By.XPATH, _TOAST)}
+            page = self._browser.find_element(By.TAG_NAME, "body").text
+            raise AssertionError(f"no {what} came; toasts: {toasts}; the page: {page[:2000]}") from error
 
 
 def test_the_server_has_its_ui_with_it(browser: Any, prefect_ui: str) -> None:
