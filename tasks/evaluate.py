@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.metrics import Scored
     from tasks.tuning.record import Study
 
-VERSION = 5
+VERSION = 6
 
 
 def run_key(request: EvaluateRequest) -> str:
