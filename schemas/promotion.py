@@ -24,8 +24,9 @@ class Leakage(Document):
     """When a model is too good to be true: a column is known that will not be known when predictions are made."""
 
     column: float | None = Field(default=0.99, gt=0, lt=1)
-    """The share of the target's variance (for classes that of their indicators) that a single column may explain on
-    test rows, by a decision tree on it alone; null for no limit."""
+    """The share of the target's variance (of classes and labels that of all their indicators together, of several
+    outputs the largest) that a single column may explain on test rows, by a decision tree on it alone; null for no
+    limit."""
     model: float | None = Field(default=0.9999, gt=0, lt=1)
     """The share that the network's predictions may explain; null for no limit."""
 

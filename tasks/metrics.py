@@ -3,6 +3,7 @@
 All are computed once, from whole predictions and their weights, under their names in snake case.
 """
 
+import dataclasses
 import functools
 import math
 import warnings
@@ -41,8 +42,11 @@ LOWER_IS_BETTER = frozenset(
 def compute(scored: Scored, wanted: Sequence[Metric] = (), *, key: str = "evaluation.metrics") -> dict[str, float]:
     """Return the problem's metrics by name, then those wanted; NaN for one that is not defined, such as an AUC.
 
-    Raises SpecError, with the key of the spec that names it, for a metric that does not fit the problem.
+    None is defined for rows that all weigh nothing. Raises SpecError, with the key of the spec that names it, for a
+    metric that does not fit the problem.
     """
+    if not scored.weighs:
+        return dict.fromkeys(compute(dataclasses.replace(scored, weight=None), wanted, key=key), math.nan)
     compute_for = {
         "regression": _regression,
         "multioutput_regression": _multioutput,

@@ -34,7 +34,7 @@ def run(request: PredictRequest) -> PredictResult:
     if output.suffix not in (".parquet", ".csv"):
         raise SpecError(f"output {output} must end with .parquet or .csv")
     bundle, files = Bundle(request.bundle), list_files(request.source)
-    if any(output.absolute() == Path(file.path) for file in files):
+    if any(output.resolve() == Path(file.path).resolve() for file in files):
         raise SpecError(f"output {output} is the source itself; choose another name")
     reader = RowReader(files, request.source, bundle.contract, with_target=False)
     rejects = output.with_name(f"{output.stem}.rejected.parquet")

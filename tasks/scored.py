@@ -24,6 +24,11 @@ class Scored:
     weight: Array | None = None
 
     @property
+    def weighs(self) -> bool:
+        """Whether any row weighs more than nothing."""
+        return self.weight is None or bool(self.weight.any())
+
+    @property
     def decided(self) -> Array:
         """Codes of the most probable classes, shape (n,); of labels, zeros and ones cut at 0.5, shape (n, labels)."""
         return (

@@ -32,9 +32,14 @@ def measure(metric: str, wanted: Sequence[Metric] = ()) -> Callable[[Scored], fl
     """Return what computes one metric by its name: one of those of every run, or of those that the spec names.
 
     The usual ones are computed here, some hundred times as fast as scikit-learn does with its checks; what they give is
-    the same. Others are computed with all that `metrics` computes.
+    the same. Others are computed with all that `metrics` computes. Of rows that all weigh nothing it is NaN.
     """
-    return _ALONE.get(metric, lambda scored: metrics.compute(scored, wanted)[metric])
+
+    def all_of_them(scored: Scored) -> float:
+        return metrics.compute(scored, wanted)[metric]
+
+    score = _ALONE.get(metric, all_of_them)
+    return lambda scored: score(scored) if scored.weighs else np.nan
 
 
 def _accuracy(scored: Scored) -> float:

@@ -1,7 +1,8 @@
 """Too good to be true: a column that tells the target, which will not be known when predictions are made.
 
 See Kaufman, Rosset and Perlich, Leakage in Data Mining (2011). Numbers are compared by their ranks, such that a column
-that is a function of the target gives itself away whatever the function.
+that is a function of the target gives itself away whatever the function. Classes and labels are looked at together, as
+one class that is easily told from the others is no leak; outputs of a regression each by itself.
 """
 
 from collections.abc import Iterator
@@ -35,7 +36,8 @@ def leakage(evidence: Evidence) -> Iterator[Check]:
     if policy.column is not None:
         yield _column(evidence, policy.column)
     if policy.model is not None:
-        found = explained(_indicators(evidence.test), _predicted(evidence.test))
+        apart = evidence.test.problem in REGRESSION
+        found = explained(_indicators(evidence.test), _predicted(evidence.test), apart=apart)
         yield Check(
             name="leakage model",
             passed=found <= policy.model,
@@ -53,7 +55,8 @@ def _column(evidence: Evidence, most: float) -> Check:
     targets = _targets(bundle, train, test)
     kinds = {name: kind for name, kind in bundle.contract.columns.items() if not isinstance(kind, TextColumn)}
     names = [name for name in kinds if not pa.types.is_nested(train.schema.field(name).type)]
-    shares = {name: alone(train, test, name, *targets) for name in names}
+    apart = bundle.contract.problem in REGRESSION
+    shares = {name: alone(train, test, name, *targets, apart=apart) for name in names}
     name = max(shares, key=lambda each: shares[each], default="")
     found = max(shares.get(name, 0.0), 0.0)
     said = f"column {name!r} alone explains {percent(found)} of the target on {test.num_rows:,} test rows"
@@ -67,20 +70,28 @@ def _column(evidence: Evidence, most: float) -> Check:
     )
 
 
-def alone(train: pa.Table, test: pa.Table, name: str, *targets: Array) -> float:
-    """Return what share of a target a decision tree on one column explains on test rows; targets have shape (n, k)."""
+def alone(train: pa.Table, test: pa.Table, name: str, *targets: Array, apart: bool) -> float:
+    """Return what share of a target a decision tree on one column explains on test rows; targets have shape (n, k).
+
+    `apart` is as for `explained`.
+    """
     from sklearn.tree import DecisionTreeRegressor
 
     seen, unseen = _codes(single_array(train.column(name)), single_array(test.column(name)))
     leaf = max(1, round(_LEAF * len(seen)))
     tree = DecisionTreeRegressor(min_samples_leaf=leaf, random_state=0).fit(seen, targets[0])
-    return explained(targets[1], tree.predict(unseen).reshape(targets[1].shape))
+    return explained(targets[1], tree.predict(unseen).reshape(targets[1].shape), apart=apart)
 
 
-def explained(truth: Array, said: Array) -> float:
-    """Return the share of the variance that predictions explain, of the output where it is largest; shapes (n, k)."""
+def explained(truth: Array, said: Array, *, apart: bool) -> float:
+    """Return the share of the variance that predictions explain, shapes (n, k).
+
+    It is that of all k together, or with `apart` that of the one where it is largest.
+    """
     spread = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
     left = ((truth - said) ** 2).sum(axis=0)
+    if not apart:
+        spread, left = spread.sum(keepdims=True), left.sum(keepdims=True)
     shares = 1 - left[spread > 0] / spread[spread > 0]
     return float(shares.max(initial=0.0))
 

@@ -58,7 +58,7 @@ class Study(Document):
     @property
     def chosen(self) -> Trial:
         """The best trial."""
-        return self.trials[self.best - 1]
+        return next(trial for trial in self.trials if trial.number == self.best)  # one may be missing when time ended
 
     def count(self, state: State) -> int:
         """Return how many trials ended so."""

@@ -8,6 +8,7 @@ is killed leaves nothing half there. What is chosen depends on (seed, number of 
 a study that goes on from its journal chooses as one that was not disturbed.
 """
 
+import itertools
 import logging
 import threading
 import time
@@ -32,7 +33,7 @@ log = logging.getLogger("evermodel.tune")
 
 _NAME = "tune"  # hyperband shares out trials by it
 _JOURNAL = "study.log"
-_OUTCOME, _SETTINGS = "outcome", "settings"
+_OUTCOME, _SETTINGS, _NUMBER = "outcome", "settings", "number"
 _WARM_UP_EPOCHS = 5
 """Nothing is ended before: the first epochs say more of the learning rate than of the network."""
 
@@ -42,7 +43,7 @@ class Asked:
     """A trial that is to be trained."""
 
     number: int
-    """From 1."""
+    """From 1. Optuna's own numbers are those of the order in a journal: trials side by side end in any order."""
     settings: Settings
     trial: "optuna.Trial"
 
@@ -79,14 +80,16 @@ class Study:
     def ask(self) -> Asked | None:
         """Return the next trial; None when the budget is spent. The first is the spec as it stands."""
         with self._lock:
-            done, most = len(self._study.get_trials(deepcopy=False)), self._tuning.trials
-            over = done > 0 and time.monotonic() >= self._ends
-            if self._stopped or over or (most is not None and done >= most):
+            taken, most = {_number(trial) for trial in self._study.get_trials(deepcopy=False)}, self._tuning.trials
+            number = next(each for each in itertools.count(1) if each not in taken)  # one that was stopped comes again
+            over = number > 1 and time.monotonic() >= self._ends
+            if self._stopped or over or (most is not None and len(taken) >= most):
                 return None
-            self._study.sampler = self._sampler(done)
+            self._study.sampler = self._sampler(number - 1)
             trial = self._study.ask()
-            settings = {key: each.draw(trial, key) for key, each in self._space.items()} if done else {}
-            return Asked(number=trial.number + 1, settings=settings, trial=trial)
+            trial.set_user_attr(_NUMBER, number)
+            settings = {key: each.draw(trial, key) for key, each in self._space.items()} if number > 1 else {}
+            return Asked(number=number, settings=settings, trial=trial)
 
     def goes_on(self, asked: Asked, epoch: int, validation_loss: float) -> bool:
         """Say whether a trial goes on after an epoch: it does not when it is worse than others, or time is over."""
@@ -126,9 +129,9 @@ class Study:
             "pruned": f"ended early after epoch {outcome.epochs}",
             "failed": f"failed: {outcome.reason}",
         }[outcome.state]
-        best = min(self._completed, key=lambda trial: (trial.value, trial.number), default=None)
+        best = min(self._completed, key=lambda trial: (trial.value, _number(trial)), default=None)
         if best is not None:
-            said += f"; best {self._sign * (best.value or 0.0):.4g}, trial {best.number + 1}"
+            said += f"; best {self._sign * (best.value or 0.0):.4g}, trial {_number(best)}"
         most, done = self._tuning.trials, len(self._finished)
         event = {"stage": "tune", "trial": asked.number, "trials": most, "share": self._share(done)}
         event |= {"state": outcome.state, "validation_loss": outcome.validation_loss, "metric": outcome.metric}
@@ -161,7 +164,7 @@ class Study:
 
     def record(self) -> record.Study:
         """Return the record of all trials; raises TrainingError when none came to its end."""
-        trials = tuple(_record(trial) for trial in self._finished)
+        trials = tuple(sorted((_record(trial) for trial in self._finished), key=lambda trial: trial.number))
         ended = [trial for trial in trials if trial.state == "complete"]
         if not ended:
             reason = next((trial.reason for trial in trials if trial.reason), "all were ended early")
@@ -200,9 +203,14 @@ class Study:
 _FEWEST_FOR_IMPORTANCE = 8
 
 
+def _number(trial: "optuna.trial.FrozenTrial") -> int:
+    """Return the number under which a trial was asked for."""
+    return int(trial.user_attrs.get(_NUMBER, trial.number + 1))  # older journals do not have it
+
+
 def _record(trial: "optuna.trial.FrozenTrial") -> record.Trial:
     said = trial.user_attrs
-    return record.Trial(number=trial.number + 1, settings=said[_SETTINGS], **said[_OUTCOME])
+    return record.Trial(number=_number(trial), settings=said[_SETTINGS], **said[_OUTCOME])
 
 
 def _journal(folder: Path, study: "optuna.Study") -> "optuna.Study":

@@ -152,9 +152,12 @@ def test_output_of_another_kind_is_refused(score, output):
         score(WINES, output)
 
 
-def test_output_in_place_of_the_source_is_refused(score, tmp_path):
+@pytest.mark.parametrize("output", ["raw.csv", "other/../raw.csv", "linked/raw.csv"])
+def test_output_in_place_of_the_source_is_refused(score, tmp_path, output):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path)
     with pytest.raises(SpecError, match=r"raw\.csv is the source itself"):
-        score(WINES, "raw.csv")
+        score(WINES, output)
     assert len(pd.read_csv(tmp_path / "raw.csv")) == 178
 
 

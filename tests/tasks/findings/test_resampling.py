@@ -1,8 +1,11 @@
 """Bootstrap intervals, and the metrics that are computed for them alone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from schemas.named import Metric
 from tasks import metrics
 from tasks.findings.resampling import Interval, interval, measure, resampled
 from tasks.metrics import Scored
@@ -35,6 +38,14 @@ def test_a_metric_alone_is_the_same_as_among_all(problem, weighted):
     rows = scored(problem, weighted=weighted)
     for name, value in metrics.compute(rows).items():
         assert measure(name)(rows) == pytest.approx(value, rel=1e-9), name
+
+
+@pytest.mark.parametrize("problem", ["regression", "multioutput_regression", "binary", "multiclass", "multilabel"])
+def test_rows_that_weigh_nothing_have_no_figures(problem):
+    rows = dataclasses.replace(scored(problem, rows=20), weight=np.zeros(20))
+    found = metrics.compute(rows, [Metric(name="max_error")] if problem == "regression" else [])
+    assert found.keys() >= metrics.compute(scored(problem)).keys()
+    assert all(np.isnan(value) and np.isnan(measure(name)(rows)) for name, value in found.items())
 
 
 def test_an_area_over_one_class_is_not_defined():

@@ -13,6 +13,7 @@ from schemas.errors import SpecError
 from tasks.findings import slices
 from tasks.findings.resampling import measure
 from tasks.metrics import Scored
+from tasks.reports import slices as report
 from tasks.tables import TableWriter
 
 ROWS = 200
@@ -54,11 +55,11 @@ def rows(tmp_path):
     return tmp_path / "test.parquet"
 
 
-def found(rows, *names, resamples=0):
+def found(rows, *names, resamples=0, weight=None):
     """Rows 0 to 49 are predicted 2 off, the others 1 off."""
     truth = np.arange(ROWS, dtype=float)[:, None]
     error = np.where(truth < 50, 2.0, 1.0)
-    scored = Scored("regression", ("y",), truth, truth + error)
+    scored = Scored("regression", ("y",), truth, truth + error, weight)
     return slices.find(rows, scored, CONTRACT, names, score=measure("mean_absolute_error"), resamples=resamples, seed=0)
 
 
@@ -110,3 +111,11 @@ def test_categories_come_first_where_nothing_is_asked_for():
 
 def test_few_rows_have_no_interval(rows):
     assert [part.interval for part in found(rows, "id", resamples=20)[:2]] == [None, None]
+
+
+def test_a_slice_whose_rows_weigh_nothing_has_no_figure(rows):
+    female, male = found(rows, "sex", resamples=20, weight=np.where(np.arange(ROWS) < 50, 0.0, 1.0))[::-1]
+    assert np.isnan(female.score) and female.interval is None
+    assert male.score == 1.0
+    cells = report.section([male, female], metric="mean_absolute_error", whole=1.0, rows=ROWS).tables[0].rows[1]
+    assert cells[:4] == (None, "f", "–", "–")
