@@ -4,13 +4,13 @@ import contextlib
 import datetime
 import logging
 import threading
-from http import HTTPStatus
+from collections.abc import Mapping
 from typing import Literal
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.exceptions import FlowPauseTimeout, ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import FlowPauseTimeout, ObjectNotFound
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from prefect.settings import PREFECT_API_URL
@@ -28,6 +28,7 @@ from tasks.tags import CHAMPION, COMPARED_WITH
 log = logging.getLogger("evermodel.flow")
 
 _KEY = "promotion"
+_MOST = 100
 _POLL_S = 3
 
 
@@ -39,36 +40,55 @@ class Approval(RunInput):
     why: str = Field(min_length=1, description="The reason; it is recorded with the version.")
 
 
-def settled(result: RegisterResult, registry: Registry, *, timeout_hours: float, shown: str) -> RegisterResult:
-    """Return what became of a version: if it waits for approval, of asking for it, for so long.
+def settled(
+    result: RegisterResult, registry: Registry, *, timeout_hours: float, shown: str
+) -> tuple[RegisterResult, bool]:
+    """Return what became of a version, and whether that was decided now: one that waits is asked about, for so long.
 
     `shown` is Markdown beside the form. A run of a deployment is suspended, and goes on in a new process when it is
     resumed; another run on a server waits. Without a server nobody could answer: the version goes on waiting.
     """
     if not result.waits:
-        return result
+        return result, False
     version = registry.find(result.name, result.version)
-    if decisions.of(version)[-1].what == "waits":
+    waited = decisions.of(version)[-1].what == "waits"
+    if waited:
         _ask(version, registry, timeout_hours=timeout_hours, shown=shown)
     version = registry.find(result.name, result.version)
     last = decisions.of(version)[-1]
-    promoted = CHAMPION in version.aliases
-    return result.model_copy(update={"promoted": promoted, "waits": last.what == "waits", "reason": last.sentence})
+    waits, promoted = last.what == "waits", CHAMPION in version.aliases
+    now = result.model_copy(update={"promoted": promoted, "waits": waits, "reason": last.sentence})
+    return now, waited and not waits
 
 
-def was_asked() -> bool:
-    """Say whether the flow run was suspended for an approval before: it goes on, and does not start anew."""
+def given() -> dict[str, Approval]:
+    """Return what was answered when this flow run was resumed, by the version that it had asked about; else nothing."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
-        return False
+        return {}
+    prefix, suffix = f"suspended-{_KEY}-", "-response"
     with get_client(sync_client=True) as client:
-        try:
-            client.read_flow_run_input(context.flow_run.id, f"suspended-{_KEY}-response")
-        except PrefectHTTPStatusError as error:
-            if error.response.status_code != HTTPStatus.NOT_FOUND:
-                raise
-            return False
-    return True
+        said = client.filter_flow_run_input(context.flow_run.id, key_prefix=prefix, limit=_MOST, exclude_keys=set())
+    return {
+        each.key.removeprefix(prefix).removesuffix(suffix): Approval.model_validate(each.decoded_value)
+        for each in said
+        if each.key.endswith(suffix)
+    }
+
+
+def take(answers: Mapping[str, Approval], name: str, registry: Registry) -> bool:
+    """Let answers decide about the versions that this run asked about and that still wait; say whether one did.
+
+    Data may have changed while the run was suspended: what it makes when it goes on is another version.
+    """
+    waiting = [
+        version
+        for version in (registry.versions(name) if answers else ())
+        if version.version in answers and (last := decisions.of(version)[-1]).what == "waits" and last.asks == _run_id()
+    ]
+    for version in waiting:
+        _record(answers[version.version], version, registry)
+    return bool(waiting)
 
 
 def _ask(version: Version, registry: Registry, *, timeout_hours: float, shown: str) -> None:
@@ -84,7 +104,7 @@ def _ask(version: Version, registry: Registry, *, timeout_hours: float, shown: s
     left_s = int((until - decisions.now()).total_seconds())
     said = f"waits until {until.isoformat()} for approval: Resume in the Prefect UI, or {by_hand}"
     log.warning("register: %s version %s %s", version.name, version.version, said)
-    answer = _answer(left_s, shown) if left_s > 0 or was_asked() else None
+    answer = _answer(version.version, left_s, shown) if left_s > 0 else None
     version = registry.find(version.name, version.version)
     if decisions.of(version)[-1].what == "waits":  # nobody was faster
         _record(answer, version, registry)
@@ -112,16 +132,16 @@ def _deadline(version: Version, registry: Registry, timeout_hours: float) -> dat
     return datetime.datetime.fromisoformat(str(last.until))
 
 
-def _answer(seconds: int, shown: str) -> Approval | None:
+def _answer(version: str, seconds: int, shown: str) -> Approval | None:
     """Return what a person says; None when the time is over. A run that is suspended ends here until it is resumed."""
     context = FlowRunContext.get()
-    form = Approval.with_initial_data(description=shown)
+    form, key = Approval.with_initial_data(description=shown), f"{_KEY}-{version}"
     if context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None:
-        return suspend_flow_run(wait_for_input=form, timeout=max(seconds, 1), key=_KEY)
+        return suspend_flow_run(wait_for_input=form, timeout=seconds, key=key)
     thread = threading.get_ident()
     try:
         with watched("register", timeout_s=None, stop=lambda: interrupt(thread)):
-            return pause_flow_run(wait_for_input=form, timeout=seconds, poll_interval=_POLL_S, key=_KEY)
+            return pause_flow_run(wait_for_input=form, timeout=seconds, poll_interval=_POLL_S, key=key)
     except FlowPauseTimeout:
         if context is not None and context.flow_run is not None:
             with get_client(sync_client=True) as client:  # or the server ends the run as failed, which it has not

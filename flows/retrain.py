@@ -4,6 +4,7 @@ import functools
 import importlib
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from prefect.context import TaskRunContext
 from prefect.states import Cancelled
 
 from flows import approval, artifacts, outcomes, overlap, runners
+from flows.logs import to_prefect
 from flows.requests import (
     encode_request,
     evaluate_request,
@@ -134,17 +136,19 @@ def retrain(
     spec = changes.applied_to(absolute(spec, folder=Path()))
     plugins.source_digests(spec.own_code)  # refuses what the operator does not allow before anything is done
     work = [spec.model_dump(mode="json"), force, verify]
-    resumed = approval.was_asked()
-    with overlap.turn(spec, workspace=workspace, work=work, must_run=resumed) as not_now:
+    answers = approval.given()
+    with to_prefect(), overlap.turn(spec, workspace=workspace, work=work, must_run=bool(answers)) as not_now:
         if not_now:
-            return outcomes.ended(RunResult.skipped(spec.name, not_now), resumed=resumed)
-        made = _retrained(spec, workspace, force=force and not resumed, verify=verify)
-        return outcomes.ended(made, resumed=resumed)
+            return outcomes.ended(RunResult.skipped(spec.name, not_now))
+        return outcomes.ended(_retrained(spec, workspace, force=force and not answers, verify=verify, answers=answers))
 
 
-def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunResult:
-    """Run the stages, one after the other."""
+def _retrained(
+    spec: Spec, workspace: str, *, force: bool, verify: bool, answers: Mapping[str, approval.Approval]
+) -> RunResult:
+    """Let answers decide, then run the stages, one after the other."""
     chain = _Chain(spec, workspace, force=force)
+    before = approval.take(answers, spec.name, chain.registry)
     ingest = chain.run(IngestResult, ingest_request(spec, workspace=workspace, verify=verify))
     start, begun = chain.start(train_request(spec, workspace=workspace, ingest=ingest, encode=None))
     encode = chain.run(EncodeResult, encode_request(workspace=workspace, ingest=ingest, start=begun))
@@ -159,7 +163,7 @@ def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunR
     registered = chain.run(
         RegisterResult, register_request(spec, **known, evaluate=evaluated, tuned=tuned, start=start)
     )
-    register = approval.settled(
+    register, now = approval.settled(
         registered,
         chain.registry,
         timeout_hours=spec.promotion.timeout_hours,
@@ -179,6 +183,7 @@ def _retrained(spec: Spec, workspace: str, *, force: bool, verify: bool) -> RunR
             *train.warnings,
         ],
         drift=evaluated.drift,
+        decided=before or now,
         model=ModelVersion(
             name=register.name, version=register.version, promoted=register.promoted, reason=register.reason
         ),

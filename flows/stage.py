@@ -5,6 +5,7 @@ from typing import Any
 from prefect import flow
 
 from flows import runners
+from flows.logs import to_prefect
 from schemas.runners import Inline, StageName
 from schemas.stages import REQUESTS
 from tasks import secret_files
@@ -17,4 +18,5 @@ def stage(stage: StageName, request: dict[str, Any], model: str) -> None:
     What the stage publishes in the workspace is its result. Raises the stage's own EvermodelError.
     """
     secret_files.load()
-    runners.run(stage, REQUESTS[stage].model_validate(request), Inline(), model=model)
+    with to_prefect():
+        runners.run(stage, REQUESTS[stage].model_validate(request), Inline(), model=model)

@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import events
+from flows.logs import to_prefect
 from schemas.document import digest
 from schemas.errors import EvermodelError, ResourceError
 from schemas.spec import Spec
@@ -48,7 +49,8 @@ def look(spec: Spec, *, workspace: str, settle_s: float = SETTLE_S) -> str:
 def watch(spec: Spec, workspace: str, settle_s: float = SETTLE_S) -> State[None]:
     """Look once at a model's data; the run's state says what was seen."""
     secret_files.load()
-    return Completed(message=look(spec, workspace=workspace, settle_s=settle_s))
+    with to_prefect():
+        return Completed(message=look(spec, workspace=workspace, settle_s=settle_s))
 
 
 def keep_looking(specs: Sequence[Spec], *, workspace: str, interval_s: float, settle_s: float = SETTLE_S) -> None:

@@ -68,6 +68,8 @@ class RunResult(Document):
     """What a person should know of the data."""
     drift: DriftSummary | None = None
     """Whether the data differs from that which the champion was made from, if there was one to compare with."""
+    decided: bool = False
+    """Whether a person decided in this run about a version that waited for approval."""
     model: ModelVersion
     """The version that was made."""
     report: str
@@ -75,8 +77,8 @@ class RunResult(Document):
 
     @property
     def nothing_new(self) -> bool:
-        """Whether every stage's output stood there already."""
-        return all(stage.cached for stage in self.stages.values())
+        """Whether every stage's output stood there already, and nothing was decided."""
+        return not self.decided and all(stage.cached for stage in self.stages.values())
 
     @classmethod
     def skipped(cls, name: str, reason: str) -> "RunResult":

@@ -165,6 +165,20 @@ def test_the_command_line_is_an_answer_too(
     assert last_decision(tmp_path).what == "forced"
 
 
+def test_an_answer_is_for_the_version_that_was_asked_about(evaluated: tuple[Path, Spec], tmp_path: Path) -> None:
+    """What a resumed run makes of newer data waits for an answer of its own."""
+    shutil.copytree(evaluated[0], tmp_path / "ws")
+    registry = Registry(workspace=str(tmp_path / "ws"))
+    waits = decisions.Decision(what="waits", who=decisions.EVERMODEL, when=decisions.now().isoformat(), why="better")
+    decisions.record(registry, registry.find(NAME, "1"), waits)
+    said = flows.approval.Approval(decision="approve", who="Ada", why="seen it")
+    assert not flows.approval.take({"2": said}, NAME, registry)
+    assert last_decision(tmp_path).what == "waits"
+    assert flows.approval.take({"1": said}, NAME, registry)
+    assert (last_decision(tmp_path).what, aliases(tmp_path)) == ("approved", ("challenger", "champion"))
+    assert not flows.approval.take({"1": said}, NAME, registry)
+
+
 def test_a_deployments_run_is_suspended_and_goes_on_in_a_new_process_when_it_is_resumed(
     evaluated: tuple[Path, Spec], prefect_server: str, tmp_path: Path
 ) -> None:
