@@ -94,6 +94,10 @@ def kept(directory: Path) -> Iterator[Path | None]:
         except TrainingError:
             shutil.rmtree(directory, ignore_errors=True)  # it would fail again
             raise
+        except BaseException:
+            with contextlib.suppress(OSError):  # there is something in it
+                directory.rmdir()
+            raise
         shutil.rmtree(directory, ignore_errors=True)
     finally:
         os.close(lock)

@@ -143,6 +143,7 @@ def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
     """Return what `fitted` gives for a `batch_size` and `warnings`: for half the size if memory ends."""
     import tensorflow as tf
 
+    fitted = functools.partial(_on_device, fitted, device)
     try:
         return fitted(batch_size=size, warnings=())
     except tf.errors.ResourceExhaustedError:
@@ -155,6 +156,20 @@ def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
         raise ResourceError(
             f"{device}: no memory for training.batch_size {size}, nor for {half}; lower it or network.hidden, "
             "or set training.device to another one"
+        ) from error
+
+
+def _on_device(fitted: Callable[..., R], device: str, **keys: Any) -> R:
+    """Return what `fitted` gives; raises ResourceError, which leaves the checkpoint, when the device fails."""
+    from tasks.training import devices
+
+    try:
+        return fitted(**keys)
+    except devices.LOST as error:
+        said = str(error.message).strip().partition("\n")[0]
+        raise ResourceError(
+            f"{device} failed in training ({said}); look at it by evermodel doctor and in the system's log, then run "
+            "again: training goes on from its last checkpoint"
         ) from error
 
 

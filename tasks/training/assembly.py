@@ -97,7 +97,7 @@ def _untraceable(found: Engine) -> str | None:
     """Say why the steps of a network of the user's own cannot be in a graph; None if they can."""
     try:
         found.trace()
-    except (EvermodelError, tf.errors.ResourceExhaustedError):
+    except (EvermodelError, tf.errors.ResourceExhaustedError, *devices.LOST):
         raise
     except Exception as error:  # whatever the user's code does
         return f"a step of it cannot be a graph: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -15,6 +15,9 @@ from schemas.errors import ResourceError
 from schemas.training import Gpus, Training
 from tasks.training import noise
 
+LOST = (tf.errors.InternalError, tf.errors.UnavailableError, tf.errors.AbortedError)
+"""What TensorFlow raises when a device fails under it."""
+
 _UNKNOWN_GPU_BYTES = 4 << 30
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 

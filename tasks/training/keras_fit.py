@@ -10,7 +10,7 @@ import tensorflow as tf
 from schemas.errors import EvermodelError, SpecError, TrainingError
 from schemas.training import Gpus, Training
 from tasks.networks import seeds
-from tasks.training import lazy, noise
+from tasks.training import devices, lazy, noise
 from tasks.training.engine import Engine, no_number
 from tasks.training.feed import Examples
 
@@ -106,7 +106,7 @@ class KerasFit(Engine):
                 shuffle=False,
                 verbose=0,
             )
-        except (EvermodelError, tf.errors.ResourceExhaustedError):
+        except (EvermodelError, tf.errors.ResourceExhaustedError, *devices.LOST):
             raise
         except Exception as error:  # whatever the user's code does
             said = str(error).strip().partition("\n")[0]

@@ -117,12 +117,14 @@ def test_step_goes_down_the_gradient_of_the_weighted_loss(engine, examples):
         np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("batch_size", "steps"), [(4, 3), (500, 1)])
+@pytest.mark.parametrize(("batch_size", "steps"), [(4, 3), (10, 2), (500, 1)])
 def test_last_batch_may_be_smaller(engine, examples, batch_size, steps):
+    """Of one row even, whose normalisation divides by nothing."""
     given = examples(NUMBERS, NUMBERS[:, :1])
-    sgd = engine(given, batch_size=batch_size)
-    sgd.train(1)
+    sgd = engine(given, batch_size=batch_size, hidden=(4,), normalization="batch")
+    assert np.isfinite(sgd.train(1))
     assert int(sgd.optimizer.iterations) == steps
+    assert np.isfinite(weights(sgd)[0]).all()
 
 
 def test_penalty_is_part_of_the_training_loss_alone(engine, examples):
@@ -302,6 +304,17 @@ def test_each_row_comes_once_an_epoch_and_pools_mix_blocks(small_pools):
         epochs.append(np.concatenate(pools))
         np.testing.assert_array_equal(np.sort(epochs[-1]), rows)
     assert not np.array_equal(*epochs)
+
+
+def test_blocks_of_one_class_each_are_learned(engine, examples, small_pools):
+    """Rows that lie in the order of their classes, as in a file that was sorted by them."""
+    numbers = np.sort(np.random.default_rng(0).normal(size=(2000, 1)), axis=0)
+    given = examples(numbers, (numbers > 0) * 1.0)
+    adam = Named(name="adam", learning_rate=0.03)
+    sorted_ = engine(given, target=BINARY, loss="binary_crossentropy", optimizer=adam, batch_size=20)
+    for epoch in range(1, 5):
+        sorted_.train(epoch)
+    assert ((outputs(sorted_, given) > 0.5) == (numbers > 0)).mean() > 0.9
 
 
 def test_budget_below_a_few_pools_is_refused(engine, examples):
