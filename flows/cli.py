@@ -1,5 +1,6 @@
 """The command `evermodel`. Each command loads only what it needs: help and mistakes are answered at once."""
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -8,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from flows.commands import deployments, machine, models, runs, specs
-from schemas.errors import EvermodelError, StoppedError
+from schemas.errors import EvermodelError, LostServerError, StoppedError
 from tasks import secret_files
 
 COMMANDS = (
@@ -52,7 +53,9 @@ def main() -> None:
         secret_files.load()
         app()
     except (EvermodelError, StoppedError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        if isinstance(error, LostServerError):
+            os._exit(error.exit_code)  # or Prefect tries for a minute to send what it has not sent yet
         sys.exit(error.exit_code)
 
 

@@ -7,7 +7,7 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
-from schemas.errors import ResourceError, SpecError
+from schemas.errors import LostServerError, ResourceError, SpecError
 
 
 def need() -> None:
@@ -20,7 +20,10 @@ def need() -> None:
 
 @contextlib.contextmanager
 def answering() -> Iterator[None]:
-    """Raise ResourceError in place of Prefect's errors when the server that is named, if any, does not answer."""
+    """Raise ResourceError in place of Prefect's errors when the server that is named, if any, does not answer.
+
+    Of one that answered before it is a LostServerError.
+    """
     if not (address := PREFECT_API_URL.value()):
         yield
         return
@@ -38,7 +41,7 @@ def answering() -> Iterator[None]:
             ) from error
         raise ResourceError(f"the Prefect server at {address} answers with HTTP {status}: {error}") from error
     except httpx.TransportError as error:
-        raise ResourceError(
+        raise LostServerError(
             f"the Prefect server at {address} answers no more ({type(error).__name__}); what stages have published "
             "stands: run again when it is back"
         ) from error

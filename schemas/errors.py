@@ -25,6 +25,10 @@ class ResourceError(EvermodelError):
     exit_code = 4
 
 
+class LostServerError(ResourceError):
+    """The Prefect server of a run answers no more."""
+
+
 class TrainingError(EvermodelError):
     """Training itself failed, for example by a loss that is not a number."""
 

@@ -1,15 +1,17 @@
 """Prefect servers for the flows' tests, and a small spec on real data."""
 
 import contextlib
+import http.server
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import requests
@@ -29,55 +31,118 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield str(PREFECT_API_URL.value())
 
 
+class Server:
+    """A server in a process group of its own, which can be ended and started again on what it keeps in its home."""
+
+    def __init__(self, home: Path, *arguments: str, health: str, **environment: str) -> None:
+        """Name its command, where {port} stands for a free one, and the path at which it says that it is well."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        self._command = [sys.executable, "-W", "ignore", "-m", *(each.format(port=port) for each in arguments)]
+        self._home, self._health = home, f"{self.address}{health}"
+        self._environment = {name: text.format(address=self.address) for name, text in environment.items()}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end(signal.SIGINT)
+
+    def start(self) -> None:
+        """Start it, and wait until it is well."""
+        with (self._home / "server.log").open("a") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._home,
+                env={**_without_settings(), **self._environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        for _ in range(240):
+            assert self._process.poll() is None, "the server ended"
+            with contextlib.suppress(requests.ConnectionError, requests.Timeout):
+                if requests.get(self._health, timeout=5).ok:
+                    return
+            time.sleep(0.5)
+        raise AssertionError("the server does not answer")
+
+    def send(self, sign: signal.Signals) -> None:
+        """Send a signal to it and to its workers."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, sign)
+
+    def end(self, sign: signal.Signals) -> None:
+        """Send a signal that ends it, and wait for its end."""
+        self.send(sign)
+        assert self._process is not None
+        self._process.wait(60)
+
+
+def _prefect(home: Path) -> Server:
+    return Server(
+        home,
+        *("prefect", "server", "start", "--port", "{port}"),
+        health="/api/health",
+        PREFECT_HOME=str(home),
+        PREFECT_UI_API_URL="{address}/api",
+        PREFECT_UI_STATIC_DIRECTORY=str(home / "ui"),
+        PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        DO_NOT_TRACK="1",
+    )
+
+
 @pytest.fixture(scope="session")
 def prefect_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server of this test run's own that serves its UI; its API is below it, at /api."""
-    with _serving(tmp_path_factory.mktemp("prefect")) as (address, _):
-        yield address
+    with _prefect(tmp_path_factory.mktemp("prefect")) as server:
+        yield server.address
 
 
 @pytest.fixture
-def mortal_server(tmp_path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """The API address of a Prefect server for one test, and what kills it."""
+def mortal_prefect(tmp_path: Path) -> Iterator[Server]:
+    """A Prefect server for one test, which may end it and start it again."""
     home = tmp_path / "prefect"
     home.mkdir()
-    with _serving(home) as (address, server):
-        yield f"{address}/api", lambda: os.killpg(server.pid, signal.SIGKILL)
+    with _prefect(home) as server:
+        yield server
+        server.end(signal.SIGKILL)
 
 
-@contextlib.contextmanager
-def _serving(home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", port]
-    environment = {
-        **_without_settings(),
-        "PREFECT_HOME": str(home),
-        "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_UI_STATIC_DIRECTORY": str(home / "ui"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    with (home / "server.log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/api/health", server)
-        yield f"http://127.0.0.1:{port}", server
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGINT)
-        server.wait(60)
+@pytest.fixture
+def mortal_mlflow(tmp_path: Path) -> Iterator[Server]:
+    """An MLflow server on SQLite for one test, which may hold it up."""
+    home = tmp_path / "registry"
+    home.mkdir()
+    store = ("--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts"))
+    command = ("mlflow", "server", "--host", "127.0.0.1", "--port", "{port}", "--workers", "1", *store)
+    with Server(home, *command, health="/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as server:
+        yield server
+        server.end(signal.SIGKILL)  # it would take its time
 
 
-def _wait_until_healthy(address: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(240):
-        assert server.poll() is None, "the server ended"
-        try:
-            if requests.get(address, timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.5)
-    raise AssertionError("the server does not answer")
+@pytest.fixture
+def told() -> Iterator[tuple[str, list[str]]]:
+    """The address of an HTTP server, and what was posted to it."""
+    posted: list[str] = []
+
+    class Post(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Post) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", posted
+        server.shutdown()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """R39: new data starts a run, and somebody is told of what went wrong: on a real server, with its own automations."""
 
-import http.server
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,26 +28,6 @@ def client(prefect_ui: str) -> Iterator[SyncPrefectClient]:
     """A client of a whole server: the one of other tests has no automations."""
     with temporary_settings({PREFECT_API_URL: f"{prefect_ui}/api"}), get_client(sync_client=True) as client:
         yield client
-
-
-@pytest.fixture
-def told() -> Iterator[tuple[str, list[str]]]:
-    """The address of an HTTP server, and what was posted to it."""
-    posted: list[str] = []
-
-    class Post(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_arguments: Any) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Post) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", posted
-        server.shutdown()
 
 
 @pytest.fixture

@@ -129,15 +129,14 @@ def test_the_turn_of_a_killed_process_is_free_at_once(
     holder: subprocess.Popen[str], tmp_path: Path, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(server_lock, "_SECONDS_OF_SILENCE", float("inf"))
     skipping = spec.model_copy(update={"retraining": spec.retraining.model_copy(update={"overlap": "skip"})})
     with overlap.turn(skipping, workspace=".evermodel", work=0) as not_now:
         assert not_now is not None
     holder.kill()
     holder.wait()
-    started = time.monotonic()
     with overlap.turn(skipping, workspace=".evermodel", work=0) as not_now:
         assert not_now is None
-    assert time.monotonic() - started < 5
 
 
 def test_another_machine_waits_for_a_sign_of_life(client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,10 +169,9 @@ def test_a_machine_that_died_with_the_lock_loses_it_after_a_silence(
     assert holder.stdout.readline() == "True\n"
     holder.kill()
     other = ServerLock("evermodel-test-dead", door="another machine", run_id=None)
-    started = time.monotonic()
+    assert not other.acquire()
     while not other.acquire():
         time.sleep(0.2)
-    assert 2.5 < time.monotonic() - started < 10
     other.release()
 
 

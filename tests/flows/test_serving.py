@@ -1,5 +1,6 @@
 """R39: one process that retrains models when they are due, or when somebody asks for it at the Prefect server."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,10 +10,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowRunFilter
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 pytestmark = pytest.mark.slow
@@ -74,6 +78,13 @@ def states(client: SyncPrefectClient, deployment: str) -> list[str | None]:
     return [run.state_name for run in runs]
 
 
+def is_served(client: SyncPrefectClient, deployment: str) -> bool:
+    """Say whether no work pool runs a deployment, which leaves its pool by being made anew."""
+    with contextlib.suppress(ObjectNotFound):
+        return client.read_deployment_by_name(deployment).work_pool_name is None
+    return False
+
+
 def test_served_models_run_when_due_and_when_asked_for_until_the_process_is_ended(
     evermodel: Evermodel, serve: Serve, client: SyncPrefectClient
 ) -> None:
@@ -96,15 +107,21 @@ def test_served_models_run_when_due_and_when_asked_for_until_the_process_is_ende
     wait_for(lambda: not client.read_deployment_by_name("retrain/diabetes").paused)
 
 
-def test_a_model_that_a_work_pool_ran_can_be_served(
-    evermodel: Evermodel, serve: Serve, client: SyncPrefectClient, tmp_path: Path
+def test_a_model_that_a_work_pool_ran_can_be_served_and_somebody_is_told_when_its_run_fails(
+    evermodel: Evermodel, serve: Serve, client: SyncPrefectClient, told: tuple[str, list[str]], tmp_path: Path
 ) -> None:
+    Webhook(url=told[0], allow_private_urls=True).save("failed", overwrite=True)  # type: ignore[call-arg, arg-type]
     evermodel("example", "linnerud")
     evermodel("deploy", "linnerud.yaml", "--work-pool", "nobody-works-here")
-    (tmp_path / "linnerud.csv").unlink()
-    serve("linnerud.yaml")
-    wait_for(lambda: client.read_deployment_by_name("retrain/linnerud").work_pool_name is None)
+    rows = pd.read_csv(tmp_path / "linnerud.csv")
+    rows.drop(columns=rows.columns[0]).to_csv(tmp_path / "linnerud.csv", index=False)
+    serve("linnerud.yaml", "--notify", "webhook/failed")
+    wait_for(lambda: is_served(client, "retrain/linnerud"))
     asked = run_deployment("retrain/linnerud", timeout=300, poll_interval=1)
     assert asked.state is not None
     assert asked.state.is_failed()
-    assert "no file at" in str(asked.state.message)
+    why = f"column {rows.columns[0]!r} is missing"
+    assert why in str(asked.state.message)
+    wait_for(lambda: told[1])
+    assert told[1][0].startswith(f"linnerud: The run {asked.name} failed: ")
+    assert why in told[1][0]
