@@ -74,6 +74,11 @@ def of(version: Version) -> tuple[Decision, ...]:
     return tuple(Decision.model_validate_json(version.tags[name]) for name in tags)
 
 
+def waits(version: Version) -> bool:
+    """Say whether a version waits for a person."""
+    return any(each.what == "waits" for each in of(version)[-1:])
+
+
 def record(registry: Registry, version: Version, decision: Decision) -> None:
     """Note a decision with a version, and its reason as the version's own; the same one is not noted twice in a row."""
     client, past = registry.client, of(version)

@@ -149,15 +149,18 @@ class Registry:
     def incumbent(self, name: str, question: str) -> Version | None:
         """Return the version that must be beaten.
 
-        That is the champion; for a question (`tasks.evaluate.question`) that was asked before, the champion of then, so
-        that a rerun finds its answer.
+        That is the champion, but for a question (`tasks.evaluate.question`) whose answer is champion now or waits for a
+        person: it was given when that version was compared with another one, so that a rerun finds it.
         """
+        from tasks import decisions
+
         versions = self.versions(name)
-        for version in versions:
-            if version.tags.get(QUESTION) == question:
-                compared = version.tags.get(COMPARED_WITH)
-                return next((each for each in versions if each.version == compared), None)
-        return next((each for each in versions if CHAMPION in each.aliases), None)
+        champion = next((each for each in versions if CHAMPION in each.aliases), None)
+        asked = [each for each in versions if each.tags.get(QUESTION) == question]
+        answer = champion if champion in asked else next(iter(asked), None)
+        if answer is None or not (answer == champion or decisions.waits(answer)):
+            return champion
+        return next((each for each in versions if each.version == answer.tags.get(COMPARED_WITH)), None)
 
     def parameters(self, version: Version) -> dict[str, str]:
         """Return the spec of a version as its run has it: values as text, by dotted key."""
