@@ -5,7 +5,7 @@ import fcntl
 import functools
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ from tasks.workspaces import MANIFEST, place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+_PAGE = 1000
+"""How many models or versions MLflow is asked for at once: as many as its servers give."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Registry:
         if not self.exists:
             return []
         with answering(self.uri):
-            return sorted(model.name for model in self.client.search_registered_models())
+            return sorted(model.name for model in _all(self.client.search_registered_models))
 
     def versions(self, name: str) -> list[Version]:
         """Return all versions of a model, the newest first; none when there is no such model."""
@@ -113,7 +116,7 @@ class Registry:
 
     def _asked_versions(self, name: str) -> list[Version]:
         with answering(self.uri):
-            found = self.client.search_model_versions(f"name='{name}'", max_results=1000)
+            found = _all(self.client.search_model_versions, filter_string=f"name='{name}'")
             aliases = self._aliases(name) if found else {}
         versions = [self._version(each, aliases) for each in found]
         return sorted(versions, key=lambda each: -int(each.version))
@@ -238,6 +241,17 @@ class Registry:
         with (self._home / f"{name}.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+
+def _all(search: Callable[..., Any], **asked: str) -> list[Any]:
+    """Return what MLflow finds, on all pages."""
+    found, token = [], None
+    while True:
+        page = search(**asked, max_results=_PAGE, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 @contextlib.contextmanager

@@ -1,10 +1,12 @@
-"""What is read from the registry: which version has to be beaten."""
+"""What is read from the registry: versions on many pages, which has to be beaten, and where its bundle is."""
+
 
 import pytest
 
+import tasks.registry
 from tasks import decisions
 from tasks.registry import Registry
-from tasks.tags import COMPARED_WITH, QUESTION
+from tasks.tags import CHAMPION, COMPARED_WITH, QUESTION
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,15 @@ def test_a_rerun_finds_its_answer_while_that_is_champion_or_waits(
     other = registry.incumbent("it", "something else")
     assert other is not None
     assert other.version == champion
+
+
+def test_models_and_versions_are_read_to_the_last_page(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.registry, "_PAGE", 2)
+    registry.client.set_registered_model_alias("it", CHAMPION, "1")
+    for name in ("a", "b", "c", "d"):
+        registry.client.create_registered_model(name)
+    assert registry.names() == ["a", "b", "c", "d", "it"]
+    assert [each.version for each in registry.versions("it")] == ["4", "3", "2", "1"]
+    champion = registry.champion("it")
+    assert champion is not None
+    assert champion.version == "1"
