@@ -17,7 +17,7 @@ from tasks.lease import Lease
 from tasks.registry_memory import RegistryMemory
 from tasks.scratch import scratch
 from tasks.tags import BUNDLE, CHAMPION, COMPARED_WITH, QUESTION, TRAIN_KEY
-from tasks.workspaces import MANIFEST, place
+from tasks.workspaces import MANIFEST, file_digest, place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -171,12 +171,22 @@ class Registry:
             return dict(self.client.get_run(version.run_id).data.params)
 
     def bundle(self, version: Version) -> Input:
-        """Return a version's bundle: the directory that train published, if it stands here, else a downloaded copy."""
+        """Return a version's bundle: the directory that train published, if it stands here, else a downloaded copy.
+
+        Raises ResourceError for a version that Evermodel has not registered.
+        """
         digest = version.bundle_digest
+        if digest is None:
+            raise ResourceError(
+                f"model {version.name!r} version {version.version} has no tag {BUNDLE}, which evermodel run sets: "
+                f"choose a version that was made so, see evermodel models {version.name}"
+            )
         trained = self._workspace / "train" / version.tags.get(TRAIN_KEY, "-")
         if stage.published(TrainResult, trained) is not None:
-            return Input(path=str(trained / "bundle"), digest=digest)
-        copy = self._workspace / "downloads" / str(digest)
+            made = trained.directory / "bundle" / MANIFEST
+            if file_digest(made) == digest:  # or it was made again, by another release of TensorFlow for one
+                return Input(path=str(trained / "bundle"), digest=digest)
+        copy = self._workspace / "downloads" / digest
         if not (copy.fetch() and (copy.directory / MANIFEST).is_file()):
             self._download(version, copy.directory)
             copy.commit()

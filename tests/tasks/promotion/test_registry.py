@@ -1,12 +1,16 @@
 """What is read from the registry: versions on many pages, which has to be beaten, and where its bundle is."""
 
+from pathlib import Path
 
 import pytest
 
 import tasks.registry
+from schemas.errors import ResourceError
+from schemas.stages import TrainResult
 from tasks import decisions
 from tasks.registry import Registry
-from tasks.tags import CHAMPION, COMPARED_WITH, QUESTION
+from tasks.tags import BUNDLE, CHAMPION, COMPARED_WITH, QUESTION, TRAIN_KEY
+from tasks.workspaces import file_digest
 
 
 @pytest.mark.parametrize(
@@ -46,3 +50,33 @@ def test_models_and_versions_are_read_to_the_last_page(registry: Registry, monke
     champion = registry.champion("it")
     assert champion is not None
     assert champion.version == "1"
+
+
+def written(folder: Path, content: str) -> str:
+    """Write the manifest of a bundle; return its digest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bundle.json").write_text(content)
+    return file_digest(folder / "bundle.json")
+
+
+def test_a_bundle_that_was_made_again_with_other_bytes_is_not_taken_for_the_registered(
+    registry: Registry, tmp_path: Path
+) -> None:
+    trained, store = tmp_path / "ws" / "train" / "key", tmp_path / "store"
+    digest = written(store / "artifacts" / "bundle", "as registered")
+    registry.client.create_model_version("it", store.as_uri(), tags={BUNDLE: digest, TRAIN_KEY: "key"})
+    version, about = registry.find("it", "5"), {"stage": "train", "run_key": "key", "path": str(trained), "files": {}}
+    figures = {"seconds": 1.0, "epochs": 1, "best_epoch": 1, "parameters": 1, "validation_loss": 1.0}
+    written(trained / "bundle", "as registered")
+    (trained / "result.json").write_text(TrainResult.model_validate(about | figures).to_json())
+    assert registry.bundle(version).path == str(trained / "bundle")
+    written(trained / "bundle", "made by another release of TensorFlow")
+    found = registry.bundle(version)
+    assert (found.path, found.digest) == (str(tmp_path / "ws" / "downloads" / digest), digest)
+    assert Path(found.path, "bundle.json").read_text() == "as registered"
+
+
+def test_a_version_that_was_registered_otherwise_has_no_bundle(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"version 4 has no tag evermodel\.bundle"):
+        registry.bundle(registry.find("it", "4"))
+    assert not (tmp_path / "ws" / "downloads").exists()
