@@ -138,16 +138,21 @@ class Registry:
 
     def find(self, name: str, wanted: str) -> Version:
         """Return a version by its number or alias; raises ResourceError when there is none."""
-        versions = self.versions(name)
-        if not versions:
-            known = ", ".join(self.names()) or "none"
-            raise ResourceError(f"no model {name!r} is registered in {self.uri}; there are: {known}")
+        versions = self.standing(name)
         for version in versions:
             if version.version == wanted or wanted in version.aliases:
                 return version
         raise ResourceError(
             f"model {name!r} has no version or alias {wanted!r}; versions are 1 to {versions[0].version}"
         )
+
+    def standing(self, name: str) -> list[Version]:
+        """Return all versions of a model, the newest first; raises ResourceError when there is none."""
+        versions = self.versions(name)
+        if not versions:
+            known = ", ".join(self.names()) or "none"
+            raise ResourceError(f"no model {name!r} is registered in {self.uri}; there are: {known}")
+        return versions
 
     def incumbent(self, name: str, question: str) -> Version | None:
         """Return the version that must be beaten.

@@ -1,10 +1,13 @@
 """What is read from the registry: versions on many pages, which has to be beaten, and where its bundle is."""
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import tasks.registry
+from flows import cli
 from schemas.errors import ResourceError
 from schemas.stages import TrainResult
 from tasks import decisions
@@ -50,6 +53,13 @@ def test_models_and_versions_are_read_to_the_last_page(registry: Registry, monke
     champion = registry.champion("it")
     assert champion is not None
     assert champion.version == "1"
+
+
+def test_versions_are_listed_though_the_first_was_deleted(registry: Registry, tmp_path: Path) -> None:
+    registry.client.delete_model_version("it", "1")
+    done = CliRunner().invoke(cli.app, ["models", "it", "--json", "--workspace", str(tmp_path / "ws")])
+    assert done.exit_code == 0, done.exception
+    assert [each["version"] for each in json.loads(done.stdout)["it"]] == ["4", "3", "2"]
 
 
 def written(folder: Path, content: str) -> str:
