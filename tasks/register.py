@@ -71,7 +71,7 @@ def _make(request: RegisterRequest, out: Path) -> Mapping[str, Any]:
     with smoke.Tester() as tester, answering(store.uri):
         if request.smoke and evaluation.verdict.better:
             tester.start()
-        with store.locked(request.name):
+        with store.making(request.name):
             version = _version(request, store)
             version = _renewed(request, store, version) if version else _new_version(request, store, out)
         store.client.set_registered_model_alias(request.name, tags.CHALLENGER, version.version)

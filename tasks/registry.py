@@ -246,14 +246,22 @@ class Registry:
     @contextlib.contextmanager
     def moving(self, name: str) -> Iterator[Lease]:
         """Hold the aliases of a model, which must be there, among all processes that use this registry."""
-        with self.locked(name), answering(self.uri), Lease(self.client, name) as lease:
+        with self._locked(f"{name}.lock"), answering(self.uri), Lease(self.client, name) as lease:
             yield lease
 
     @contextlib.contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """Hold a model's lock among the processes that share this workspace, such that no version is made twice."""
+    def making(self, name: str) -> Iterator[None]:
+        """Let no other process that shares this workspace make a version of a model, such that none is made twice.
+
+        Its aliases move meanwhile: a rollback does not wait for an upload.
+        """
+        with self._locked(f"{name}.making.lock"):
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, file: str) -> Iterator[None]:
         self._home.mkdir(parents=True, exist_ok=True)
-        with (self._home / f"{name}.lock").open("w") as handle:
+        with (self._home / file).open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 

@@ -1,5 +1,6 @@
 """What is read from the registry: versions on many pages, which has to be beaten, and where its bundle is."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -60,6 +61,13 @@ def test_versions_are_listed_though_the_first_was_deleted(registry: Registry, tm
     done = CliRunner().invoke(cli.app, ["models", "it", "--json", "--workspace", str(tmp_path / "ws")])
     assert done.exit_code == 0, done.exception
     assert [each["version"] for each in json.loads(done.stdout)["it"]] == ["4", "3", "2"]
+
+
+def test_a_promotion_by_hand_does_not_wait_for_an_upload(registry: Registry, tmp_path: Path) -> None:
+    with registry.making("it"):
+        with (tmp_path / "ws" / "mlflow" / "it.making.lock").open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert registry.promote("it", "1", reason="at once").aliases == (CHAMPION,)
 
 
 def written(folder: Path, content: str) -> str:
