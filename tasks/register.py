@@ -180,7 +180,7 @@ def _smoke(request: RegisterRequest, store: Registry, tester: "Tester", out: Pat
 
 def _tag(check: Check) -> tuple[str, str]:
     """Return the tag of a version that tells a check."""
-    return f"{tags.CHECK}{_allowed(check.name)}", f"{'passed' if check.passed else 'failed'}: {check.sentence}"
+    return tags.allowed(f"{tags.CHECK}{check.name}"), f"{'passed' if check.passed else 'failed'}: {check.sentence}"
 
 
 def _version(request: RegisterRequest, store: Registry) -> Version | None:
@@ -212,7 +212,7 @@ def _renewed(request: RegisterRequest, store: Registry, version: Version) -> Ver
 
 def _compared(request: RegisterRequest, evaluation: EvaluateResult) -> dict[str, str]:
     """Return the tags of a version that tell of its comparison, the one last that says that all of them are there."""
-    checks = dict(_tag(check) for check in evaluation.verdict.checks)
+    checks = tags.named(_tag(check) for check in evaluation.verdict.checks)
     return {**checks, tags.COMPARED_WITH: request.champion_version or "", tags.RUN_KEY: run_key(request)}
 
 
@@ -259,7 +259,8 @@ def _logged_run(request: RegisterRequest, store: Registry, out: Path) -> str:
     }
     run = client.create_run(_experiment(client, store, request.name), tags=known)
     run_id = str(run.info.run_id)
-    parameters = [Param(name, str(value)[:6000]) for name, value in sorted(request.parameters.items())]
+    known = tags.named((name, str(value)) for name, value in sorted(request.parameters.items()))
+    parameters = [Param(name, value[:6000]) for name, value in known.items()]
     for start in range(0, len(parameters), 100):
         client.log_batch(run_id, params=parameters[start : start + 100])
     _log_metrics(client, run_id, [*_losses(trained), *_measured(evaluation)])
@@ -288,7 +289,7 @@ def _losses(trained: Path) -> list[tuple[str, float, int]]:
 
 def _measured(evaluation: EvaluateResult) -> list[tuple[str, float, int]]:
     return [
-        (f"{split}_{_allowed(name)}", value, 0)
+        (tags.allowed(f"{split}_{name}"), value, 0)
         for split, values in evaluation.metrics.items()
         for name, value in values.items()
         if value is not None
@@ -303,11 +304,6 @@ def _log_metrics(client: "MlflowClient", run_id: str, figures: Sequence[tuple[st
     metrics = [Metric(name, value, now, epoch) for name, value, epoch in figures]
     for start in range(0, len(metrics), 1000):
         client.log_batch(run_id, metrics=metrics[start : start + 1000])
-
-
-def _allowed(name: str) -> str:
-    """Return a name with only the signs that MLflow allows."""
-    return "".join(sign if sign.isalnum() or sign in "_-. :/" else "_" for sign in name)[:200]
 
 
 def _save_model(source: Path, target: Path) -> None:
