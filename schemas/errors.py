@@ -35,6 +35,10 @@ class TrainingError(EvermodelError):
     exit_code = 5
 
 
+class UnloadableError(ResourceError):
+    """A network that cannot be loaded here though its file is as it was made: its own code or Keras is another one."""
+
+
 class StoppedError(BaseException):
     """The run was asked to stop (SIGTERM).
 

@@ -74,15 +74,15 @@ def of(version: Version) -> tuple[Decision, ...]:
     return tuple(Decision.model_validate_json(version.tags[name]) for name in tags)
 
 
+def waits(version: Version) -> bool:
+    """Say whether a version waits for a person."""
+    return any(each.what == "waits" for each in of(version)[-1:])
+
+
 def record(registry: Registry, version: Version, decision: Decision) -> None:
     """Note a decision with a version, and its reason as the version's own; the same one is not noted twice in a row."""
-    client, past = registry.client, of(version)
-    if past and past[-1].model_copy(update={"when": ""}) == decision.model_copy(update={"when": ""}):
-        return
-    client.set_model_version_tag(
-        version.name, version.version, f"{DECISION}{len(past) + 1:03}", decision.model_dump_json(exclude_none=True)
-    )
-    client.set_model_version_tag(version.name, version.version, REASON, decision.sentence)
+    with registry.moving(version.name):
+        _note(registry, version, decision)
 
 
 def replace(
@@ -100,14 +100,14 @@ def replace(
             raise MovedError(f"version {there or 'none'} became champion meanwhile; run again to compare with it")
         _move(registry, lease, version, present)
         before = there if there != version.version else None
-        record(registry, version, Decision(what=what, who=who, when=now().isoformat(), why=why, before=before))
+        _note(registry, version, Decision(what=what, who=who, when=now().isoformat(), why=why, before=before))
 
 
 def force(registry: Registry, name: str, wanted: str, *, why: str, who: str | None = None) -> Version:
     """Make a version the champion because a person wants it, and record what the gate had said."""
-    version = registry.find(name, wanted)
+    wanted = registry.find(name, wanted).version  # an alias means what it names now
     with registry.moving(name) as lease:
-        present = registry.champion(name)
+        version, present = registry.find(name, wanted), registry.champion(name)
         _move(registry, lease, version, present)
         decision = Decision(
             what="forced",
@@ -117,7 +117,7 @@ def force(registry: Registry, name: str, wanted: str, *, why: str, who: str | No
             before=present.version if present else None,
             overruled=_said_by_gate(version),
         )
-        record(registry, version, decision)
+        _note(registry, version, decision)
     return registry.find(name, version.version)
 
 
@@ -142,9 +142,9 @@ def rollback(registry: Registry, name: str, *, why: str | None = None, who: str 
         _set_lineage(registry, name, line[:-1])
         known = {"who": who or user(), "when": now().isoformat(), "before": present.version}
         reason = f"to version {previous.version}" + (f": {why}" if why else "")
-        record(registry, present, Decision(what="rolled back", why=reason, **known))
+        _note(registry, present, Decision(what="rolled back", why=reason, **known))
         restored = f"after version {present.version}" + (f": {why}" if why else "")
-        record(registry, previous, Decision(what="restored", why=restored, **known))
+        _note(registry, previous, Decision(what="restored", why=restored, **known))
     return registry.find(name, previous.version)
 
 
@@ -160,6 +160,17 @@ def lineage(registry: Registry, name: str, champion: Version | None) -> list[str
         return [*noted, champion.version]
     last = len(noted) - 1 - noted[::-1].index(champion.version)
     return noted[: last + 1]
+
+
+def _note(registry: Registry, version: Version, decision: Decision) -> None:
+    """Note a decision after all that others have noted by now, under the lease."""
+    client, past = registry.client, of(registry.find(version.name, version.version))
+    if past and past[-1].model_copy(update={"when": ""}) == decision.model_copy(update={"when": ""}):
+        return
+    client.set_model_version_tag(
+        version.name, version.version, f"{DECISION}{len(past) + 1:03}", decision.model_dump_json(exclude_none=True)
+    )
+    client.set_model_version_tag(version.name, version.version, REASON, decision.sentence)
 
 
 def _move(registry: Registry, lease: Lease, version: Version, present: Version | None) -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,22 +43,23 @@ def registry_of(request: RegisterRequest) -> Registry:
 
 
 def stands(request: RegisterRequest) -> bool:
-    """Say whether the version that this request makes is in the registry."""
-    key = run_key(request)
-    return any(each.tags.get(tags.RUN_KEY) == key for each in registry_of(request).versions(request.name))
+    """Say whether the version that this request makes is in the registry, compared as the request says."""
+    version = _version(request, registry_of(request))
+    return version is not None and version.tags.get(tags.COMPARED_WITH) == (request.champion_version or "")
 
 
 def run(request: RegisterRequest) -> RegisterResult:
     """Make a version, point `challenger` to it, and `champion` too if it passed every check and nobody has to be asked.
 
-    A version that a killed run had made already is found by its run key and finished. Raises ResourceError when the
-    registry does not answer.
+    A version that an earlier run made, killed or not, is found by its question and decided on: no bundle becomes two
+    versions because its report shows more or the last word is another person's. Raises ResourceError when the registry
+    does not answer.
     """
     key = run_key(request)
     target = place(request.workspace) / "register" / key
     target.fetch()
     if target.directory.exists() and not stands(request):
-        target.discard()  # the registry was emptied since
+        target.discard()  # the registry was emptied since, or the version compared with another champion
     return stage.publish(RegisterResult, request, stage="register", key=key, make=_make)
 
 
@@ -70,8 +71,9 @@ def _make(request: RegisterRequest, out: Path) -> Mapping[str, Any]:
     with smoke.Tester() as tester, answering(store.uri):
         if request.smoke and evaluation.verdict.better:
             tester.start()
-        with store.locked(request.name):
-            version = _version(request, store) or _new_version(request, store, out)
+        with store.making(request.name):
+            version = _version(request, store)
+            version = _renewed(request, store, version) if version else _new_version(request, store, out)
         store.client.set_registered_model_alias(request.name, tags.CHALLENGER, version.version)
         outcome = _outcome(request, store, version, evaluation, functools.partial(_smoke, request, store, tester, out))
     figures = {"name": request.name, "version": version.version, **outcome}
@@ -101,7 +103,8 @@ def _outcome(
             decisions.replace(store, version, champion=request.champion_version, what=what, why=why)
         except decisions.MovedError as error:
             what, why = "refused", f"not promoted: {error}"
-    if what != "promoted":
+    past = decisions.of(version)
+    if what != "promoted" and not (past and past[-1].what == what == "waits"):  # or it would wait from now on
         decision = decisions.Decision(what=what, who=decisions.EVERMODEL, when=decisions.now().isoformat(), why=why)
         decisions.record(store, version, decision)
     return {"promoted": what == "promoted", "waits": what == "waits", "reason": why, "checks": checks}
@@ -134,9 +137,8 @@ def _objections(
         return (), (f"not promoted: version {champion.version} became champion meanwhile; run again to compare with it")
     if champion is not None and (older := _older(request, store, champion)):
         return (), older
-    past = decisions.of(version)
-    if past and past[-1].what in ("rolled back", "declined", "expired"):
-        return (), f"not promoted: {past[-1].sentence}; evermodel promote {version.name} {version.version} overrules"
+    if settled := _settled(version):
+        return (), f"not promoted: {settled}; evermodel promote {version.name} {version.version} overrules"
     if not request.smoke:
         return (), ""
     check = smoke_test(version)
@@ -154,6 +156,16 @@ def _older(request: RegisterRequest, store: Registry, champion: Version) -> str:
     return f"not promoted: a version as of {ours:%Y-%m-%d %H:%M} does not replace {later}; evermodel promote overrules"
 
 
+def _settled(version: Version) -> str:
+    """Return what became of a version that was champion or that a person did not want: nothing if neither is so."""
+    past = [each for each in decisions.of(version) if each.what not in ("refused", "waits")]
+    if not past:
+        return ""
+    if past[-1].what in ("rolled back", "declined", "expired"):
+        return past[-1].sentence.removeprefix("not promoted: ")
+    return f"it was champion before ({past[-1].what} at {past[-1].when})"
+
+
 def _smoke(request: RegisterRequest, store: Registry, tester: "Tester", out: Path, version: Version) -> Check:
     """Load the registered model as it comes from the registry, and predict what evaluate predicted."""
     ingested, _ = stage.opened(IngestResult, request.ingest)
@@ -168,20 +180,47 @@ def _smoke(request: RegisterRequest, store: Registry, tester: "Tester", out: Pat
 
 def _tag(check: Check) -> tuple[str, str]:
     """Return the tag of a version that tells a check."""
-    return f"{tags.CHECK}{_allowed(check.name)}", f"{'passed' if check.passed else 'failed'}: {check.sentence}"
+    return tags.allowed(f"{tags.CHECK}{check.name}"), f"{'passed' if check.passed else 'failed'}: {check.sentence}"
 
 
 def _version(request: RegisterRequest, store: Registry) -> Version | None:
-    key = run_key(request)
-    return next((each for each in store.versions(request.name) if each.tags.get(tags.RUN_KEY) == key), None)
+    """Return the version that has been made of this bundle; of several, as two machines may make, the champion."""
+    identity = _identity(request).items()
+    found = [each for each in store.versions(request.name) if identity <= each.tags.items()]
+    return min(found, key=lambda each: tags.CHAMPION not in each.aliases, default=None)
+
+
+def _identity(request: RegisterRequest) -> dict[str, str]:
+    """Return the tags that no two versions share: the bundle, and what was asked of it."""
+    trained, _ = stage.opened(TrainResult, request.train, files=())
+    evaluated, _ = stage.opened(EvaluateResult, request.evaluate, files=())
+    asked = EvaluateRequest.load(evaluated / "request.json")
+    return {tags.BUNDLE: bundle_contents.digest(trained / "bundle"), tags.QUESTION: evaluate.question(asked)}
+
+
+def _renewed(request: RegisterRequest, store: Registry, version: Version) -> Version:
+    """Let a version that another run made show and tell what the present evaluation says of it."""
+    if version.tags.get(tags.RUN_KEY) == run_key(request):
+        return version
+    evaluated, evaluation = stage.opened(EvaluateResult, request.evaluate)
+    store.client.log_artifacts(version.run_id, str(evaluated), "evaluation")
+    _log_metrics(store.client, version.run_id, _measured(evaluation))
+    for name, value in _compared(request, evaluation).items():
+        store.client.set_model_version_tag(version.name, version.version, name, value)
+    return store.find(version.name, version.version)
+
+
+def _compared(request: RegisterRequest, evaluation: EvaluateResult) -> dict[str, str]:
+    """Return the tags of a version that tell of its comparison, the one last that says that all of them are there."""
+    checks = tags.named(_tag(check) for check in evaluation.verdict.checks)
+    return {**checks, tags.COMPARED_WITH: request.champion_version or "", tags.RUN_KEY: run_key(request)}
 
 
 def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Version:
     from mlflow.exceptions import MlflowException
 
     trained, train = stage.opened(TrainResult, request.train)
-    evaluated, evaluation = stage.opened(EvaluateResult, request.evaluate)
-    asked = EvaluateRequest.load(evaluated / "request.json")
+    _, evaluation = stage.opened(EvaluateResult, request.evaluate)
     client = store.client
     run_id = _logged_run(request, store, out)
     try:
@@ -190,12 +229,9 @@ def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Versio
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     known = {
-        **dict(_tag(check) for check in evaluation.verdict.checks),
-        tags.RUN_KEY: run_key(request),
+        **_compared(request, evaluation),
+        **_identity(request),
         tags.TRAIN_KEY: train.run_key,
-        tags.BUNDLE: bundle_contents.digest(trained / "bundle"),
-        tags.QUESTION: evaluate.question(asked),
-        tags.COMPARED_WITH: request.champion_version or "",
         tags.ORIGIN: freshness.origin_of(trained / "bundle", evaluation).model_dump_json(),
     }
     if request.tuned:
@@ -223,10 +259,11 @@ def _logged_run(request: RegisterRequest, store: Registry, out: Path) -> str:
     }
     run = client.create_run(_experiment(client, store, request.name), tags=known)
     run_id = str(run.info.run_id)
-    parameters = [Param(name, str(value)[:6000]) for name, value in sorted(request.parameters.items())]
+    known = tags.named((name, str(value)) for name, value in sorted(request.parameters.items()))
+    parameters = [Param(name, value[:6000]) for name, value in known.items()]
     for start in range(0, len(parameters), 100):
         client.log_batch(run_id, params=parameters[start : start + 100])
-    _log_metrics(client, run_id, trained, evaluation)
+    _log_metrics(client, run_id, [*_losses(trained), *_measured(evaluation)])
     client.log_artifacts(run_id, str(evaluated), "evaluation")
     client.log_artifact(run_id, str(ingested / "profile.json"), "data")
     _save_model(trained / "bundle", out / "model")
@@ -241,27 +278,32 @@ def _experiment(client: "MlflowClient", store: Registry, name: str) -> str:
     return str(found.experiment_id if found else client.create_experiment(name, artifact_location=store.artifacts))
 
 
-def _log_metrics(client: "MlflowClient", run_id: str, trained: Path, evaluation: EvaluateResult) -> None:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
+def _losses(trained: Path) -> list[tuple[str, float, int]]:
     history = json.loads((trained / "history.json").read_text())
-    metrics = [
-        Metric(name, value, now, epoch)
+    return [
+        (name, value, epoch)
         for name in ("loss", "validation_loss")
         for epoch, value in enumerate(history[name], start=1)
     ]
-    for split, values in evaluation.metrics.items():
-        for name, value in values.items():
-            if value is not None:
-                metrics.append(Metric(f"{split}_{_allowed(name)}", value, now, 0))
+
+
+def _measured(evaluation: EvaluateResult) -> list[tuple[str, float, int]]:
+    return [
+        (tags.allowed(f"{split}_{name}"), value, 0)
+        for split, values in evaluation.metrics.items()
+        for name, value in values.items()
+        if value is not None
+    ]
+
+
+def _log_metrics(client: "MlflowClient", run_id: str, figures: Sequence[tuple[str, float, int]]) -> None:
+    """Log figures: name, value and epoch."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, value, now, epoch) for name, value, epoch in figures]
     for start in range(0, len(metrics), 1000):
         client.log_batch(run_id, metrics=metrics[start : start + 1000])
-
-
-def _allowed(name: str) -> str:
-    """Return a name with only the signs that MLflow allows."""
-    return "".join(sign if sign.isalnum() or sign in "_-. :/" else "_" for sign in name)[:200]
 
 
 def _save_model(source: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ import fcntl
 import functools
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,13 @@ from tasks.lease import Lease
 from tasks.registry_memory import RegistryMemory
 from tasks.scratch import scratch
 from tasks.tags import BUNDLE, CHAMPION, COMPARED_WITH, QUESTION, TRAIN_KEY
-from tasks.workspaces import MANIFEST, place
+from tasks.workspaces import MANIFEST, file_digest, place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+_PAGE = 1000
+"""How many models or versions MLflow is asked for at once: as many as its servers give."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Registry:
         if not self.exists:
             return []
         with answering(self.uri):
-            return sorted(model.name for model in self.client.search_registered_models())
+            return sorted(model.name for model in _all(self.client.search_registered_models))
 
     def versions(self, name: str) -> list[Version]:
         """Return all versions of a model, the newest first; none when there is no such model."""
@@ -113,7 +116,7 @@ class Registry:
 
     def _asked_versions(self, name: str) -> list[Version]:
         with answering(self.uri):
-            found = self.client.search_model_versions(f"name='{name}'", max_results=1000)
+            found = _all(self.client.search_model_versions, filter_string=f"name='{name}'")
             aliases = self._aliases(name) if found else {}
         versions = [self._version(each, aliases) for each in found]
         return sorted(versions, key=lambda each: -int(each.version))
@@ -135,10 +138,7 @@ class Registry:
 
     def find(self, name: str, wanted: str) -> Version:
         """Return a version by its number or alias; raises ResourceError when there is none."""
-        versions = self.versions(name)
-        if not versions:
-            known = ", ".join(self.names()) or "none"
-            raise ResourceError(f"no model {name!r} is registered in {self.uri}; there are: {known}")
+        versions = self.standing(name)
         for version in versions:
             if version.version == wanted or wanted in version.aliases:
                 return version
@@ -146,18 +146,29 @@ class Registry:
             f"model {name!r} has no version or alias {wanted!r}; versions are 1 to {versions[0].version}"
         )
 
+    def standing(self, name: str) -> list[Version]:
+        """Return all versions of a model, the newest first; raises ResourceError when there is none."""
+        versions = self.versions(name)
+        if not versions:
+            known = ", ".join(self.names()) or "none"
+            raise ResourceError(f"no model {name!r} is registered in {self.uri}; there are: {known}")
+        return versions
+
     def incumbent(self, name: str, question: str) -> Version | None:
         """Return the version that must be beaten.
 
-        That is the champion; for a question (`tasks.evaluate.question`) that was asked before, the champion of then, so
-        that a rerun finds its answer.
+        That is the champion, but for a question (`tasks.evaluate.question`) whose answer is champion now or waits for a
+        person: it was given when that version was compared with another one, so that a rerun finds it.
         """
+        from tasks import decisions
+
         versions = self.versions(name)
-        for version in versions:
-            if version.tags.get(QUESTION) == question:
-                compared = version.tags.get(COMPARED_WITH)
-                return next((each for each in versions if each.version == compared), None)
-        return next((each for each in versions if CHAMPION in each.aliases), None)
+        champion = next((each for each in versions if CHAMPION in each.aliases), None)
+        asked = [each for each in versions if each.tags.get(QUESTION) == question]
+        answer = champion if champion in asked else next(iter(asked), None)
+        if answer is None or not (answer == champion or decisions.waits(answer)):
+            return champion
+        return next((each for each in versions if each.version == answer.tags.get(COMPARED_WITH)), None)
 
     def parameters(self, version: Version) -> dict[str, str]:
         """Return the spec of a version as its run has it: values as text, by dotted key."""
@@ -165,12 +176,22 @@ class Registry:
             return dict(self.client.get_run(version.run_id).data.params)
 
     def bundle(self, version: Version) -> Input:
-        """Return a version's bundle: the directory that train published, if it stands here, else a downloaded copy."""
+        """Return a version's bundle: the directory that train published, if it stands here, else a downloaded copy.
+
+        Raises ResourceError for a version that Evermodel has not registered.
+        """
         digest = version.bundle_digest
+        if digest is None:
+            raise ResourceError(
+                f"model {version.name!r} version {version.version} has no tag {BUNDLE}, which evermodel run sets: "
+                f"choose a version that was made so, see evermodel models {version.name}"
+            )
         trained = self._workspace / "train" / version.tags.get(TRAIN_KEY, "-")
         if stage.published(TrainResult, trained) is not None:
-            return Input(path=str(trained / "bundle"), digest=digest)
-        copy = self._workspace / "downloads" / str(digest)
+            made = trained.directory / "bundle" / MANIFEST
+            if file_digest(made) == digest:  # or it was made again, by another release of TensorFlow for one
+                return Input(path=str(trained / "bundle"), digest=digest)
+        copy = self._workspace / "downloads" / digest
         if not (copy.fetch() and (copy.directory / MANIFEST).is_file()):
             self._download(version, copy.directory)
             copy.commit()
@@ -225,16 +246,35 @@ class Registry:
     @contextlib.contextmanager
     def moving(self, name: str) -> Iterator[Lease]:
         """Hold the aliases of a model, which must be there, among all processes that use this registry."""
-        with self.locked(name), answering(self.uri), Lease(self.client, name) as lease:
+        with self._locked(f"{name}.lock"), answering(self.uri), Lease(self.client, name) as lease:
             yield lease
 
     @contextlib.contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """Hold a model's lock among the processes that share this workspace, such that no version is made twice."""
+    def making(self, name: str) -> Iterator[None]:
+        """Let no other process that shares this workspace make a version of a model, such that none is made twice.
+
+        Its aliases move meanwhile: a rollback does not wait for an upload.
+        """
+        with self._locked(f"{name}.making.lock"):
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, file: str) -> Iterator[None]:
         self._home.mkdir(parents=True, exist_ok=True)
-        with (self._home / f"{name}.lock").open("w") as handle:
+        with (self._home / file).open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+
+def _all(search: Callable[..., Any], **asked: str) -> list[Any]:
+    """Return what MLflow finds, on all pages."""
+    found, token = [], None
+    while True:
+        page = search(**asked, max_results=_PAGE, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """The tags and aliases by which the registry remembers what a version is and what became of it."""
 
+from collections.abc import Iterable
+
 CHAMPION, CHALLENGER = "champion", "challenger"
 """Aliases: of the version that predictions use, and of the newest."""
 
@@ -32,3 +34,17 @@ OBSERVED = "evermodel.observed"
 
 ORIGIN = "evermodel.origin"
 """JSON of `tasks.freshness.Origin`: what is known of a version when it is made."""
+
+
+def allowed(name: str) -> str:
+    """Return a name with only the signs that MLflow allows; it takes slashes for folders, and refuses some of those."""
+    return "".join(sign if sign.isalnum() or sign in "_-. :" else "_" for sign in name)[:200]
+
+
+def named(values: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return values by names that MLflow allows; those whose names become one are put together."""
+    found: dict[str, str] = {}
+    for name, value in values:
+        known = found.get(allowed(name))
+        found[allowed(name)] = value if known is None else f"{known}; {value}"
+    return found

@@ -32,7 +32,7 @@ def find(request: TrainRequest, registry: Registry, name: str, parameters: Mappi
     champion = next((each for each in versions if tags.CHAMPION in each.aliases), None)
     if champion is None:
         return Start(question=question)
-    ours = {key: str(value) for key, value in parameters.items()}
+    ours = tags.named((key, str(value)) for key, value in sorted(parameters.items()))
     why_not = compatibility.other_network(registry.parameters(champion), ours)
     return Start(question=question, champion=champion.version, objection=why_not)
 

@@ -23,9 +23,7 @@ def models(
     from tasks.registry import Registry
 
     registry = Registry(workspace=workspace)
-    if name is not None:
-        registry.find(name, "1")
-    found = {each: registry.versions(each) for each in ([name] if name else registry.names())}
+    found = {name: registry.standing(name)} if name else {each: registry.versions(each) for each in registry.names()}
     if as_json:
         told = {
             each: [freshness.of(one).model_dump(mode="json") for one in versions] for each, versions in found.items()

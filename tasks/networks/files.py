@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import keras
 
-from schemas.errors import ResourceError
+from schemas.errors import ResourceError, SpecError, UnloadableError
 from tasks import plugins
 
 _MAXIMUM_BYTES = 8 << 30
@@ -101,22 +101,22 @@ def load(path: Path, *, compiled: bool = False, code: Mapping[str, str] | None =
 
     A loss of the user's own is found by the name and the arguments that the file holds, if the operator allows its
     module. `code` are the SHA-256 of the sources that the network was made with, by module:name. Raises ResourceError
-    when the file is none, is too large, holds a foreign class, or needs code that has changed since.
+    when the file is none or too large, and UnloadableError when it holds a foreign class, or needs another Keras or
+    code that has changed since.
     """
     if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAXIMUM_BYTES:
         raise ResourceError(f"{path} is no regular file of at most {_MAXIMUM_BYTES >> 30} GiB")
     configurations = _hdf5_configurations(path) if path.suffix == ".h5" else _zipped_configuration(path)
     importlib.import_module("tasks.training.custom")  # registers the loss that loads the user's own
     for module in sorted(_own_modules(configurations, path)):
-        _refuse_changed(module, code or {}, path)
-        importlib.import_module(module)  # registers the layers of the user's own
+        _register(module, code or {}, path)
     hdf5 = path.suffix == ".h5"
     try:
         network = keras.saving.load_model(path, compile=compiled and not hdf5, safe_mode=True)
         if compiled and hdf5:
             _compile(network, path)
-    except (KeyError, OSError, TypeError, ValueError) as error:
-        raise ResourceError(f"{path} does not load: {error}") from error
+    except (AttributeError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise UnloadableError(f"{path} does not load: {error}") from error
     return network
 
 
@@ -127,14 +127,21 @@ def _own_modules(configurations: Any, path: Path) -> set[str]:
         if plugins.is_allowed(module):
             own.add(module)
         elif (module, name) not in _OWN_LOSS and (not _MODULES.fullmatch(module) or name in _REFUSED):
-            raise ResourceError(f"{path} holds {module}.{name}, which is not allowed in a network file")
+            raise UnloadableError(f"{path} holds {module}.{name}, which is not allowed in a network file")
     return own
 
 
-def _refuse_changed(module: str, code: Mapping[str, str], path: Path) -> None:
-    for reference, digest in code.items():
-        if reference.partition(":")[0] == module and plugins.source_digest(reference) != digest:
-            raise ResourceError(f"{path} was made with another source of {module} (SHA-256 {digest}): train again")
+def _register(module: str, code: Mapping[str, str], path: Path) -> None:
+    """Import a module of the user's own, which registers its layers, unless its source has changed."""
+    try:
+        for reference, digest in code.items():
+            if reference.partition(":")[0] == module and plugins.source_digest(reference) != digest:
+                raise UnloadableError(
+                    f"{path} was made with another source of {module} (SHA-256 {digest}): train again"
+                )
+        importlib.import_module(module)
+    except (ImportError, SpecError) as error:
+        raise UnloadableError(f"{path} needs {module}, which does not load: {error}") from error
 
 
 def _compile(network: keras.Model, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from schemas.errors import DataError
+from schemas.errors import DataError, UnloadableError
 from schemas.stages import Input
 from tasks.bundle import Bundle
 from tasks.encoders.base import Array
@@ -43,6 +43,8 @@ def score(source: Input, challenger: Bundle, rows: Path, test: Scored, *, versio
     missing: dict[str, None] = {}
     try:
         said = [champion.predict(batch) for batch in _readable(champion, rows, missing)]
+    except UnloadableError as error:
+        return Champion(version, why_not=f"its network does not load ({error})")
     except (DataError, KeyError, ValueError, pa.ArrowException) as error:  # Arrow's own are ValueErrors, but not all
         return Champion(version, why_not=f"it cannot read the present rows ({error})")
     predicted = _aligned(np.concatenate(said), champion.outputs, test.names)

@@ -120,7 +120,7 @@ def test_a_version_that_a_person_declines_is_not_promoted(asking: Callable[..., 
     assert aliases(tmp_path) == ("challenger",)
     assert last_decision(tmp_path).what == "declined"
 
-    Registry(workspace=str(tmp_path / "ws")).promote(NAME, "2", reason="they are over", by="Grace")
+    Registry(workspace=str(tmp_path / "ws")).promote(NAME, "1", reason="they are over", by="Grace")
     last = last_decision(tmp_path)
     assert (last.what, last.who, last.why) == ("forced", "Grace", "they are over")
     assert str(last.overruled).startswith("waits for approval: ")
@@ -154,7 +154,7 @@ def test_the_command_line_is_an_answer_too(
             paused(client)
         with overlap.turn(skipping, workspace=str(tmp_path / "ws"), work="another") as not_now:
             skipped.append(not_now)
-        registry.promote(NAME, "2", reason="by hand", by="Ada")
+        registry.promote(NAME, "1", reason="by hand", by="Ada")
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(promote,), daemon=True)
     thread.start()
@@ -229,7 +229,7 @@ def test_without_a_server_the_run_ends_and_says_how_to_answer(
     spec = str(write_example(NAME, tmp_path))
     changes = [word for each in (*OVERRIDES, "promotion.promote=approve") for word in ("--set", each)]
     done = evermodel("run", spec, *changes, "--workspace", "ws", PREFECT_API_URL="")
-    assert f"register: {NAME} version 2 waits for approval: evermodel promote {NAME} 2 --reason" in done.stderr
+    assert f"register: {NAME} version 1 waits for approval: evermodel promote {NAME} 1 --reason" in done.stderr
     assert aliases(tmp_path) == ("challenger",)
-    Registry(workspace=str(tmp_path / "ws")).promote(NAME, "2", reason="it is fine", by="Ada")
+    Registry(workspace=str(tmp_path / "ws")).promote(NAME, "1", reason="it is fine", by="Ada")
     assert str(last_decision(tmp_path).overruled).startswith("waits for approval: ")

@@ -18,8 +18,10 @@ from schemas.runners import EVERY_RUN
 from schemas.spec import Spec
 from schemas.spec_file import read_spec
 from schemas.training import EarlyStopping
+from tasks import decisions
 from tasks.examples import write_example
 from tasks.registry import Registry
+from tasks.tags import COMPARED_WITH
 
 QUICK = ("training.epochs=3", "network.hidden=[8]", "promotion.smoke=0")
 
@@ -157,6 +159,41 @@ def test_a_better_model_replaces_the_champion_and_rollback_brings_it_back(spec: 
     assert registry.find("breast-cancer", "champion").version == "1"
     with pytest.raises(ResourceError, match="no champion before it"):
         registry.rollback("breast-cancer")
+    for worst in (3, 4):
+        shown = changed(changed(spec, "training", epochs=30), "evaluation", worst=worst)
+        again = retrain(shown, workspace=workspace)
+        assert (again.model.version, again.model.promoted) == ("2", False)
+        assert f"not promoted: rolled back by {decisions.user()}" in again.model.reason
+    assert registry.find("breast-cancer", "champion").version == "1"
+
+
+@pytest.mark.parametrize(("part", "keys"), [("evaluation", {"worst": 7}), ("promotion", {"promote": "approve"})])
+def test_what_changes_no_bundle_and_no_verdict_makes_no_second_version(
+    first: RunResult, spec: Spec, tmp_path: Path, part: str, keys: dict[str, object]
+) -> None:
+    again = retrain(changed(spec, part, **keys), workspace=str(tmp_path / "ws"))
+    assert "register" not in cached(again)
+    assert again.model == first.model
+    registry = Registry(workspace=str(tmp_path / "ws"))
+    (version,) = registry.versions("breast-cancer")
+    assert [each.what for each in decisions.of(version)] == ["promoted"]
+    assert registry.report(version).read_bytes() == Path(again.report).read_bytes()
+    assert cached(retrain(changed(spec, part, **keys), workspace=str(tmp_path / "ws"))) == list(EVERY_RUN)
+
+
+def test_a_rerun_compares_with_who_became_champion_meanwhile_and_promotes_no_former_champion(
+    first: RunResult, spec: Spec, tmp_path: Path
+) -> None:
+    workspace, registry = str(tmp_path / "ws"), Registry(workspace=str(tmp_path / "ws"))
+    retrain(changed(spec, "training", epochs=1), workspace=workspace)
+    registry.promote("breast-cancer", "2", reason="it is smaller", by="Ada")
+    again = retrain(spec, workspace=workspace)
+    assert (again.model.version, again.model.promoted) == ("1", False)
+    assert again.champion_metrics != again.metrics["test"]
+    assert "evermodel promote breast-cancer 1 overrules" in again.model.reason
+    assert registry.find("breast-cancer", "1").tags[COMPARED_WITH] == "2"
+    assert registry.find("breast-cancer", "champion").version == "2"
+    assert cached(retrain(spec, workspace=workspace)) == list(EVERY_RUN)
 
 
 def test_force_runs_every_stage_anew_with_the_same_outcome(first: RunResult, spec: Spec, tmp_path: Path) -> None:

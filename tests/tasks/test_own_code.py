@@ -16,7 +16,7 @@ from schemas.data import Source
 from schemas.errors import ResourceError, SpecError
 from schemas.evaluation import Evaluation
 from schemas.spec import Spec
-from schemas.stages import EncodeRequest, EvaluateRequest, IngestRequest, TrainRequest, TrainResult
+from schemas.stages import EncodeRequest, EvaluateRequest, IngestRequest, Input, TrainRequest, TrainResult
 from tasks import encode, evaluate, ingest, train
 from tasks.bundle import Bundle
 from tasks.networks import files
@@ -219,6 +219,27 @@ def test_network_with_a_layer_of_ones_own_is_loaded_again(diabetes, own):
     own.write_text(OWN.replace("2 * values", "3 * values"))
     with pytest.raises(ResourceError, match="was made with another source of own_code"):
         _ = bundle_of(result).network
+    own.unlink()
+    with pytest.raises(ResourceError, match=r"needs own_code, which does not load: .* there is no module own_code"):
+        _ = bundle_of(result).network
+
+
+def test_a_champion_whose_code_has_changed_is_not_replaced_unasked_and_ends_no_evaluation(diabetes, own):
+    champion = train.run(asked(diabetes, network={"kind": "custom", "builder": "own_code:doubled", "units": 3}))
+    own.write_text(OWN.replace("2 * values", "3 * values"))
+    request = EvaluateRequest(
+        workspace=diabetes.workspace,
+        name="own",
+        ingest=diabetes.ingest,
+        train=train.run(diabetes).as_input,
+        champion=Input(path=f"{champion.path}/bundle"),
+        champion_version="1",
+    )
+    verdict = evaluate.run(request).verdict
+    assert not verdict.better
+    assert "the champion (version 1) cannot be compared on the present test rows: its network does not load" in (
+        verdict.reason
+    )
 
 
 @pytest.mark.parametrize(

@@ -89,3 +89,16 @@ def test_the_same_decision_is_told_once(registry: Registry) -> None:
     tags = registry.find("it", "1").tags
     assert [name for name in tags if name.startswith("evermodel.decision.")] == ["evermodel.decision.001"]
     assert json.loads(tags["evermodel.decision.001"])["why"] == "gain 1"
+
+
+def test_who_saw_a_version_before_a_person_decided_overwrites_nothing(registry: Registry) -> None:
+    """Between what register reads and what it notes lies a smoke test."""
+    promote(registry, "1", None)
+    seen = registry.find("it", "2")
+    registry.promote("it", "2", reason="at once", by="Ada")
+    refusal = decisions.Decision(what="refused", who="evermodel", when="2026-01-01", why="not promoted: worse")
+    decisions.record(registry, seen, refusal)
+    decisions.record(registry, seen, refusal)
+    registry.rollback("it", by="Ada")
+    decisions.replace(registry, seen, champion="1", what="approved", why="after all", who="Grace")
+    assert told(registry, "2") == ["forced", "refused", "rolled back", "approved"]

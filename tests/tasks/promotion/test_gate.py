@@ -19,6 +19,7 @@ from tasks import decisions, encode, evaluate, ingest, register, train
 from tasks.promotion import smoke
 
 ROWS = 600
+CLASS_WEIGHTS = {"training.class_weight.>50K": 2.0, "training.class_weight.<=50K": 1.0, "training.class_weight.N/A/": 3}
 Known = dict[str, Any]
 
 
@@ -207,16 +208,21 @@ def registered(made: tuple[Path, Known, EvaluateResult], tmp_path: Path) -> Call
 
     def run(evaluation: EvaluateResult) -> Any:
         known = made[1] | {"workspace": str(tmp_path / "ws"), "evaluate": evaluation}
-        return register.run(requests.register_request(spec(made[0] / "rows.csv", "x", "z"), **known))
+        request = requests.register_request(spec(made[0] / "rows.csv", "x", "z"), **known)
+        return register.run(request.model_copy(update={"parameters": request.parameters | CLASS_WEIGHTS}))
 
     return run
 
 
 def test_the_registered_model_predicts_in_a_new_process_as_it_was_evaluated(
-    made: tuple[Path, Known, EvaluateResult], registered: Callable[[EvaluateResult], Any]
+    made: tuple[Path, Known, EvaluateResult], registered: Callable[[EvaluateResult], Any], tmp_path: Path
 ) -> None:
     result = registered(made[2])
     assert result.promoted
+    registry = register.Registry(workspace=str(tmp_path / "ws"))
+    known = registry.parameters(registry.find("gate", "champion"))
+    weights = {name.rpartition(".")[2]: value for name, value in known.items() if "class_weight" in name}
+    assert weights == {"_50K": "2.0", "__50K": "1.0", "N_A_": "3"}
     (found,) = result.checks
     assert (found.name, found.passed, found.value) == ("smoke", True, 0)
     assert "to the last bit" in found.sentence
