@@ -63,12 +63,13 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
     metric = metrics.deciding(request.evaluation.metric, bundle.contract.problem, measured["test"])
     evidence = gate.evidence(request, bundle, ingested, scored["test"], measured["test"], metric=metric)
     champion, champion_measured = evidence.champion, evidence.champion_measured
+    judged = {split: each for split, each in scored.items() if split != "validation" or not train.refitted}
     drift = _drift(request, ingested, bundle, champion.scored if champion else None)
     verdict = gate.verdict(evidence, drift=drift.report.summary if drift else None)
     content = Content(
         name=request.name,
         champion_version=request.champion_version,
-        scored=scored,
+        scored=judged,
         metrics=measured,
         champion=champion.scored if champion else None,
         champion_metrics=dict(champion_measured) if champion_measured else None,
@@ -81,15 +82,14 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
         evaluation=request.evaluation,
         drift=drift,
         network=Network.of(bundle.network),
-        findings=findings.find(request, bundle, ingested, scored, metric=metric),
+        findings=findings.find(request, bundle, ingested, judged, metric=metric),
         tuning=_tuning(request),
         tuned=request.tuned,
         lineage=_lineage(request, trained / "bundle", ingest, train),
     )
     report.write(out, content)
-    told = {split: values for split, values in measured.items() if split != "validation" or not train.refitted}
     figures = {
-        "metrics": {split: _defined(values) for split, values in told.items()},
+        "metrics": {split: _defined(measured[split]) for split in judged},
         "champion_metrics": _defined(champion_measured) if champion_measured else None,
     }
     (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")

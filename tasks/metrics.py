@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ from tasks.scored import Scored
 __all__ = ["DEFAULT_METRIC", "LOWER_IS_BETTER", "Scored", "better", "compute", "deciding", "lower_is_better", "roc_auc"]
 
 _TOP = 3
+
+Figure = Callable[[], Any]
+"""Computes a metric of some predictions: a number."""
 
 
 DEFAULT_METRIC: Mapping[Problem, str] = {
@@ -47,19 +50,38 @@ def compute(scored: Scored, wanted: Sequence[Metric] = (), *, key: str = "evalua
     """
     if not scored.weighs:
         return dict.fromkeys(compute(dataclasses.replace(scored, weight=None), wanted, key=key), math.nan)
-    compute_for = {
+    found = {name: _value(figure) for name, figure in _figures(scored).items()}
+    for metric in wanted:
+        found |= {name: value for name, value in _wanted(metric, scored, key).items() if name not in found}
+    return found
+
+
+def compute_one(name: str, scored: Scored, wanted: Sequence[Metric] = ()) -> float:
+    """Return what `compute` gives by a name, without computing the figures that every run has beside it."""
+    if not scored.weighs:
+        return math.nan
+    if (figure := _figures(scored).get(name)) is not None:
+        return _value(figure)
+    known = (_wanted(metric, scored, "evaluation.metrics") for metric in wanted)
+    return next(found[name] for found in known if name in found)
+
+
+def _value(figure: Figure) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns of what is NaN or 0 in the result
+        return float(figure())
+
+
+def _figures(scored: Scored) -> dict[str, Figure]:
+    """Return what computes each of the problem's metrics, by name."""
+    figures_of = {
         "regression": _regression,
         "multioutput_regression": _multioutput,
         "binary": _binary,
         "multilabel": _multilabel,
         "multiclass": _multiclass,
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn warns of what is NaN or 0 in the result
-        found = {name: float(value) for name, value in compute_for[scored.problem](scored).items()}
-    for metric in wanted:
-        found |= {name: value for name, value in _wanted(metric, scored, key).items() if name not in found}
-    return found
+    return figures_of[scored.problem](scored)
 
 
 def _wanted(metric: Metric, scored: Scored, key: str) -> dict[str, float]:
@@ -147,74 +169,77 @@ def deciding(
     return name
 
 
-def _regression(scored: Scored) -> dict[str, float]:
+def _regression(scored: Scored) -> dict[str, Figure]:
     truth, predicted, weight = scored.truth, scored.predicted, scored.weight
     return {
-        "mean_absolute_error": sk.mean_absolute_error(truth, predicted, sample_weight=weight),
-        "mean_squared_error": sk.mean_squared_error(truth, predicted, sample_weight=weight),
-        "root_mean_squared_error": sk.root_mean_squared_error(truth, predicted, sample_weight=weight),
-        "r2": sk.r2_score(truth, predicted, sample_weight=weight),
+        "mean_absolute_error": lambda: sk.mean_absolute_error(truth, predicted, sample_weight=weight),
+        "mean_squared_error": lambda: sk.mean_squared_error(truth, predicted, sample_weight=weight),
+        "root_mean_squared_error": lambda: sk.root_mean_squared_error(truth, predicted, sample_weight=weight),
+        "r2": lambda: sk.r2_score(truth, predicted, sample_weight=weight),
     }
 
 
-def _multioutput(scored: Scored) -> dict[str, float]:
+def _multioutput(scored: Scored) -> dict[str, Figure]:
     """The averages over the outputs, then each output's own figures under `metric[output]`."""
-    each = dict[str, float]()
+    each = dict[str, Figure]()
     for index, name in enumerate(scored.names):
         column = slice(index, index + 1)
         one = Scored("regression", (name,), scored.truth[:, column], scored.predicted[:, column], scored.weight)
-        each |= {f"{metric}[{name}]": value for metric, value in _regression(one).items()}
+        each |= {f"{metric}[{name}]": figure for metric, figure in _regression(one).items()}
     return _regression(scored) | each
 
 
-def _binary(scored: Scored) -> dict[str, float]:
+def _binary(scored: Scored) -> dict[str, Figure]:
     truth, probability, decided, weight = scored.truth, scored.predicted[:, 1], scored.decided, scored.weight
     return {
-        "roc_auc": roc_auc(truth, probability, weight),
-        "pr_auc": sk.average_precision_score(truth, probability, sample_weight=weight) if truth.any() else math.nan,
-        "log_loss": sk.log_loss(truth, scored.predicted, labels=[0, 1], sample_weight=weight),
-        "brier_score": sk.brier_score_loss(truth, probability, sample_weight=weight),
-        "accuracy": sk.accuracy_score(truth, decided, sample_weight=weight),
-        "balanced_accuracy": sk.balanced_accuracy_score(truth, decided, sample_weight=weight),
-        "precision": sk.precision_score(truth, decided, sample_weight=weight, zero_division=0),
-        "recall": sk.recall_score(truth, decided, sample_weight=weight, zero_division=0),
-        "specificity": sk.recall_score(truth, decided, sample_weight=weight, pos_label=0, zero_division=0),
-        "f1": sk.f1_score(truth, decided, sample_weight=weight, zero_division=0),
+        "roc_auc": lambda: roc_auc(truth, probability, weight),
+        "pr_auc": lambda: (
+            sk.average_precision_score(truth, probability, sample_weight=weight) if truth.any() else math.nan
+        ),
+        "log_loss": lambda: sk.log_loss(truth, scored.predicted, labels=[0, 1], sample_weight=weight),
+        "brier_score": lambda: sk.brier_score_loss(truth, probability, sample_weight=weight),
+        "accuracy": lambda: sk.accuracy_score(truth, decided, sample_weight=weight),
+        "balanced_accuracy": lambda: sk.balanced_accuracy_score(truth, decided, sample_weight=weight),
+        "precision": lambda: sk.precision_score(truth, decided, sample_weight=weight, zero_division=0),
+        "recall": lambda: sk.recall_score(truth, decided, sample_weight=weight, zero_division=0),
+        "specificity": lambda: sk.recall_score(truth, decided, sample_weight=weight, pos_label=0, zero_division=0),
+        "f1": lambda: sk.f1_score(truth, decided, sample_weight=weight, zero_division=0),
     }
 
 
-def _multiclass(scored: Scored) -> dict[str, float]:
+def _multiclass(scored: Scored) -> dict[str, Figure]:
     truth, decided, weight = scored.truth, scored.decided, scored.weight
     codes = list(range(len(scored.names)))
     f1 = functools.partial(sk.f1_score, truth, decided, labels=codes, sample_weight=weight, zero_division=0)
-    top = {}
-    if len(codes) > _TOP:
-        value = sk.top_k_accuracy_score(truth, scored.predicted, k=_TOP, labels=codes, sample_weight=weight)
-        top = {f"top_{_TOP}_accuracy": value}
+    top = functools.partial(sk.top_k_accuracy_score, truth, scored.predicted, labels=codes, sample_weight=weight)
     return {
-        "accuracy": sk.accuracy_score(truth, decided, sample_weight=weight),
-        "balanced_accuracy": sk.balanced_accuracy_score(truth, decided, sample_weight=weight),
-        "f1_macro": f1(average="macro"),
-        "f1_weighted": f1(average="weighted"),
-        "log_loss": sk.log_loss(truth, scored.predicted, labels=codes, sample_weight=weight),
-        **top,
+        "accuracy": lambda: sk.accuracy_score(truth, decided, sample_weight=weight),
+        "balanced_accuracy": lambda: sk.balanced_accuracy_score(truth, decided, sample_weight=weight),
+        "f1_macro": lambda: f1(average="macro"),
+        "f1_weighted": lambda: f1(average="weighted"),
+        "log_loss": lambda: sk.log_loss(truth, scored.predicted, labels=codes, sample_weight=weight),
+        **({f"top_{_TOP}_accuracy": lambda: top(k=_TOP)} if len(codes) > _TOP else {}),
     }
 
 
-def _multilabel(scored: Scored) -> dict[str, float]:
+def _multilabel(scored: Scored) -> dict[str, Figure]:
     truth, decided, weight = scored.truth, scored.decided, scored.weight
     # A single label looks to scikit-learn like two classes, of which only the second counts.
     labels = [1] if truth.shape[1] == 1 else None
     f1 = functools.partial(sk.f1_score, truth, decided, labels=labels, sample_weight=weight, zero_division=0)
-    aucs = [roc_auc(truth[:, at], scored.predicted[:, at], weight) for at in range(truth.shape[1])]
     return {
-        "hamming_loss": sk.hamming_loss(truth, decided, sample_weight=weight),
-        "subset_accuracy": sk.accuracy_score(truth, decided, sample_weight=weight),
-        "f1_micro": f1(average="micro"),
-        "f1_macro": f1(average="macro"),
-        "roc_auc": np.nanmean(aucs) if np.isfinite(aucs).any() else np.nan,
-        "log_loss": np.mean([_log_loss(scored, at) for at in range(truth.shape[1])]),
+        "hamming_loss": lambda: sk.hamming_loss(truth, decided, sample_weight=weight),
+        "subset_accuracy": lambda: sk.accuracy_score(truth, decided, sample_weight=weight),
+        "f1_micro": lambda: f1(average="micro"),
+        "f1_macro": lambda: f1(average="macro"),
+        "roc_auc": lambda: _mean_roc_auc(scored),
+        "log_loss": lambda: np.mean([_log_loss(scored, at) for at in range(truth.shape[1])]),
     }
+
+
+def _mean_roc_auc(scored: Scored) -> float:
+    areas = [roc_auc(*columns, scored.weight) for columns in zip(scored.truth.T, scored.predicted.T, strict=True)]
+    return float(np.nanmean(areas)) if np.isfinite(areas).any() else math.nan
 
 
 def _log_loss(scored: Scored, at: int) -> float:

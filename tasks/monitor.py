@@ -37,32 +37,50 @@ from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.monitor")
 
-VERSION = 1
+VERSION = 2
 
 _SAMPLE_ROWS = 20_000
 
 
 def run_key(request: MonitorRequest) -> str:
     """Return the run key: the same rows are judged once a version, however often they are looked at."""
-    memory = place(request.workspace).directory / "fingerprints.json"
-    content = fingerprint(list_files(request.source), encoding=request.source.encoding, memory=memory)
+    return _run_key(request, _content(request, _memory(request)))
+
+
+def _run_key(request: MonitorRequest, content: str) -> str:
     own = plugins.source_digests(metric.name for metric in request.metrics if names.is_reference(metric.name))
     return stage.run_key("monitor", request, version=VERSION, content=content, **({"code": digest(own)} if own else {}))
+
+
+def _memory(request: MonitorRequest) -> Path:
+    return place(request.workspace).directory / "fingerprints.json"
+
+
+def _content(request: MonitorRequest, memory: Path | None = None) -> str:
+    return fingerprint(list_files(request.source), encoding=request.source.encoding, memory=memory)
 
 
 def run(request: MonitorRequest) -> MonitorResult:
     """Score new rows, compare them and the predictions with the champion's reference, and measure labelled ones.
 
-    Rows that break the contract go to rejected.parquet. Raises DataError when no row keeps it.
+    Rows that break the contract go to rejected.parquet. Raises DataError when no row keeps it, and when the rows change
+    while they are read.
     """
-    return stage.publish(MonitorResult, request, stage="monitor", key=run_key(request), make=_make)
+    content = _content(request, _memory(request))
+
+    def make(request: MonitorRequest, out: Path) -> Mapping[str, Any]:
+        return _make(request, out, content)
+
+    return stage.publish(MonitorResult, request, stage="monitor", key=_run_key(request, content), make=make)
 
 
-def _make(request: MonitorRequest, out: Path) -> Mapping[str, Any]:
+def _make(request: MonitorRequest, out: Path, content: str) -> Mapping[str, Any]:
     bundle = Bundle(request.bundle)
     rows, new = _observed(request, bundle, out)
     labelled = _Labelled(request, bundle)
     measured = labelled.measured()
+    if _content(request) != content:  # also what was read twice is the same then
+        raise DataError(f"{request.source.path} changed while it was read; run again when its writer is done")
     (out / "quality.json").write_text(json.dumps(measured, indent=2) + "\n")
     summary = None
     if bundle.reference is not None:
@@ -108,20 +126,22 @@ def _numbered(rows: pa.Table) -> UInts:
 
 
 class _Labelled:
-    """The rows that came with a target: read by themselves, since labels come late and often for some rows only."""
+    """The rows that came with a target: read by themselves, since labels come late and often for some rows only.
+
+    Of several files, those count that have the target's columns.
+    """
 
     def __init__(self, request: MonitorRequest, bundle: Bundle) -> None:
         self._request, self._bundle = request, bundle
         self.rows = 0
-        self._contract = self._plain(bundle.contract)
+        names = {file: set(open_file(file, request.source).names) for file in list_files(request.source)}
+        self._files = [file for file in names if names[file].issuperset(bundle.contract.target.names)]
+        everywhere = set.intersection(*(names[file] for file in self._files)) if self._files else set()
+        self._contract = self._plain(bundle.contract, everywhere) if self._files else None
         self._profiler = Profiler(self._contract.model_copy(update={"columns": {}})) if self._contract else None
 
-    def _plain(self, contract: Contract) -> Contract | None:
-        """Return the contract of features and target alone; None where the target's columns are not there."""
-        files = list_files(self._request.source)
-        there = set(open_file(files[0], self._request.source).names)
-        if not there.issuperset(contract.target.names):
-            return None
+    def _plain(self, contract: Contract, there: set[str]) -> Contract:
+        """Return the contract of features and target alone, and of weights where all files have them."""
         weight = contract.weight if contract.weight in there else None
         unasked = {"key": (), "split": None, "split_time": False, "slices": (), "model": None, "weight": weight}
         return contract.model_copy(update=unasked)
@@ -142,8 +162,7 @@ class _Labelled:
     def _batches(self) -> Iterator[pa.Table]:
         if self._contract is None or self._profiler is None:
             return
-        source = self._request.source
-        for batch in RowReader(list_files(source), source, self._contract, with_target=True):
+        for batch in RowReader(self._files, self._request.source, self._contract, with_target=True):
             if batch.accepted.num_rows:
                 self._profiler.add(batch.accepted, _numbered(batch.accepted))
             known = self._known(batch.accepted)

@@ -41,7 +41,10 @@ def of(version: Version) -> Observation | None:
 
 
 def record(registry: Registry, version: Version, result: MonitorResult) -> None:
-    """Record a result with its version: MLflow draws the history over time; the tag is what came last."""
+    """Record a result with its version: MLflow draws the history over time; the tag is what came last.
+
+    What was recorded before, wholly or in part, is not recorded twice.
+    """
     from mlflow.entities import Metric
 
     metrics = dict(list(result.metrics.items())[:_MOST_METRICS])
@@ -59,6 +62,11 @@ def record(registry: Registry, version: Version, result: MonitorResult) -> None:
     moment = round(result.checked * 1000)
     with answering(registry.uri):
         client = registry.client
-        step = len(client.get_metric_history(version.run_id, ROWS))
-        client.log_batch(version.run_id, metrics=[Metric(name, value, moment, step) for name, value in known.items()])
-        client.set_model_version_tag(version.name, version.version, OBSERVED, seen.model_dump_json())
+        history = client.get_metric_history(version.run_id, ROWS)
+        if all(each.timestamp != moment for each in history):
+            step = len(history)
+            points = [Metric(name, value, moment, step) for name, value in known.items()]
+            client.log_batch(version.run_id, metrics=points)
+        last = of(version)
+        if last is None or last.checked < seen.checked:
+            client.set_model_version_tag(version.name, version.version, OBSERVED, seen.model_dump_json())

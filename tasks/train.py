@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tasks.training.feed import Examples
     from tasks.training.loop import AfterEpoch, History
 
-VERSION = 5
+VERSION = 6
 
 log = logging.getLogger("evermodel")
 
@@ -107,7 +107,8 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
         save_format=request.training.save_format,
         code=own_code(request),
     )
-    bundle.add_reference(out / "bundle", references.of_bundle(bundle.Bundle(Input(path=str(out / "bundle"))), ingested))
+    written = bundle.Bundle(Input(path=str(out / "bundle")))
+    bundle.add_reference(out / "bundle", references.of_bundle(written, ingested, refitted=request.refit))
     return {
         "epochs": history.epochs,
         "best_epoch": history.best_epoch,

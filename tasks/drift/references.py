@@ -76,12 +76,13 @@ def of_evaluation(ingested: Path, champion: "Bundle", predicted: "Array | None",
     return Comparison(compare(champion.reference, new, drift), champion.reference, new)
 
 
-def of_bundle(bundle: "Bundle", ingested: Path) -> Reference:
+def of_bundle(bundle: "Bundle", ingested: Path, *, refitted: bool) -> Reference:
     """Return the reference that a freshly trained bundle carries: that of its rows, with the network's predictions.
 
-    Those are of up to 20,000 rows of the validation split, evenly spread over it.
+    Those are of up to 20,000 rows, evenly spread over the validation split or, of a network that was refitted on that,
+    over the test split, whose targets are not looked at: on rows that it has learned, a network says other things.
     """
-    path = ingested / "rows" / "validation.parquet"
+    path = ingested / "rows" / f"{'test' if refitted else 'validation'}.parquet"
     said = [bundle.encoder.target.columns(bundle.predict(rows)) for rows in _spread(path)]
     columns = {name: pa.concat_arrays([each[name] for each in said]) for name in said[0]} if said else {}
     return Reference.load(ingested / FILE).model_copy(update={"predictions": marginals.predictions(columns)})

@@ -86,17 +86,23 @@ def sizes(
     *,
     score: Callable[[Scored], float],
 ) -> tuple[Size, ...]:
-    """Return how good networks are that learned from `evaluation.data_sizes` of the rows, and from all of them last."""
-    found = []
+    """Return how good networks are that learned from `evaluation.data_sizes` of the rows, and from all of them last.
+
+    The last one is the bundle's, unless `scored` leaves out validation: a network that was refitted on these rows is no
+    point of the curve, and another one is trained.
+    """
+    found, refitted = [], "validation" not in scored
     trainer = _Trainer(request, bundle)
     order = np.random.default_rng([request.evaluation.seed, 1]).permutation(trainer.rows)
-    for share in sorted(request.evaluation.data_sizes):
+    for share in [*sorted(request.evaluation.data_sizes), *([1.0] if refitted else [])]:
         rows = np.sort(order[: max(1, round(share * trainer.rows))])
         log.info("evaluate: trained on %s rows", f"{len(rows):,}")
         refit = trainer.bundle(rows, seed=request.training.seed if request.training else 0)
         seen = rows_at(ingested / "rows" / "train.parquet", rows[:: -(-len(rows) // _MOST_SCORED)])
         train, validation = evaluation.score_batches(refit, [seen]), evaluation.score(refit, ingested, "validation")
         found.append(Size(len(rows), *(score(each) for each in (train, validation))))
+    if refitted:
+        return tuple(found)
     whole = (score(scored[split]) for split in ("train", "validation"))
     return (*found, Size(trainer.rows, *whole))
 

@@ -32,13 +32,13 @@ def measure(metric: str, wanted: Sequence[Metric] = ()) -> Callable[[Scored], fl
     """Return what computes one metric by its name: one of those of every run, or of those that the spec names.
 
     The usual ones are computed here, some hundred times as fast as scikit-learn does with its checks; what they give is
-    the same. Others are computed with all that `metrics` computes. Of rows that all weigh nothing it is NaN.
+    the same. Others are computed by `metrics`, each alone. Of rows that all weigh nothing it is NaN.
     """
 
-    def all_of_them(scored: Scored) -> float:
-        return metrics.compute(scored, wanted)[metric]
+    def by_name(scored: Scored) -> float:
+        return metrics.compute_one(metric, scored, wanted)
 
-    score = _ALONE.get(metric, all_of_them)
+    score = _ALONE.get(metric, by_name)
     return lambda scored: score(scored) if scored.weighs else np.nan
 
 

@@ -34,7 +34,7 @@ def section(content: Content) -> Section:
         note = "The test rows are all of one class: there is no curve of ROC, nor of precision and recall."
         return Section(plots=plots, notes=(note,))
     costs, counts = content.evaluation.costs or Costs(), _counts(test)
-    validation = _counts(content.scored["validation"])
+    validation = _counts(content.scored["validation"]) if "validation" in content.scored else None
     return Section(
         plots=(
             _roc(test, champion),

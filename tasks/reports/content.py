@@ -26,7 +26,7 @@ class Content:
     champion_version: str | None
     """The champion's version in the registry, if there is one."""
     scored: dict[str, Scored]
-    """Predictions beside the truth, by split."""
+    """Predictions beside the truth, by split; without validation where the network was refitted on its rows."""
     metrics: dict[str, dict[str, float]]
     """The challenger's metrics, by split."""
     champion_metrics: dict[str, float] | None

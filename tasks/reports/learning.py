@@ -56,7 +56,7 @@ def _kept(history: Mapping[str, Any]) -> str:
     return f"The weights kept are those of epoch {history['best_epoch']}, which has the lowest validation loss."
 
 
-def sizes_plot(sizes: Sequence[Size], *, metric: str) -> Plot:
+def sizes_plot(sizes: Sequence[Size], *, metric: str, refitted: bool) -> Plot:
     """Draw how good networks are that learned from fewer rows."""
     rows = [size.rows for size in sizes]
     train, validation = [size.train for size in sizes], [size.validation for size in sizes]
@@ -67,8 +67,9 @@ def sizes_plot(sizes: Sequence[Size], *, metric: str) -> Plot:
     axes.set(xlabel="training rows", ylabel=metric, xlim=(0, 1.04 * rows[-1]))
     drawing.count_ticks(axes.xaxis)
     axes.legend()
+    last = "the last one on all of them, as before the refit" if refitted else "the last one is that of the report"
     caption = (
-        "Each point is a network trained anew on so many rows; the last one is that of the report. Where the "
+        f"Each point is a network trained anew on so many rows; {last}. Where the "
         "validation curve is still moving at its right end, more rows are what helps."
     )
     data = {"rows": rows, "train": train, "validation": validation}

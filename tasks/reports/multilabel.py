@@ -19,7 +19,7 @@ _MOST_LISTED = 100
 
 def section(content: Content) -> Section:
     """Return the section on the test rows; of many labels those with the most positives are shown."""
-    test = content.test
+    test, validation = content.test, content.scored.get("validation")
     rates, champion = _rates(test), content.champion
     ranked = np.argsort(-test.truth.sum(axis=0, dtype=np.int64), kind="stable")
     curves, listed = one_against_rest.plot(test, ranked, champion), np.sort(ranked[:_MOST_LISTED])
@@ -33,7 +33,7 @@ def section(content: Content) -> Section:
         tables=(
             _labels(test, rates, np.average(test.truth, axis=0, weights=test.weight), listed),
             *([beside.rates("label", test.names, _rates(test), _rates(champion), shown=listed)] if champion else []),
-            _costs(test, content.scored["validation"], content.evaluation.costs or Costs(), listed),
+            *([_costs(test, validation, content.evaluation.costs or Costs(), listed)] if validation else []),
         ),
     )
 

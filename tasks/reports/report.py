@@ -73,7 +73,9 @@ def _sections(content: Content) -> dict[str, Section]:
     found, metric, rows = content.findings, content.verdict.metric, len(content.test.truth)
     whole = content.metrics["test"][metric]
     refitted = Section(
-        plots=(learning.sizes_plot(found.sizes, metric=metric),) if found.sizes else (),
+        plots=(learning.sizes_plot(found.sizes, metric=metric, refitted=content.train.refitted),)
+        if found.sizes
+        else (),
         tables=(learning.spread_table(found.refits),) if found.refits else (),
     )
     sections = {

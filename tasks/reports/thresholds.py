@@ -1,7 +1,7 @@
 """At which probability to call a row positive, by what wrong decisions cost.
 
 The threshold is chosen on the validation rows, and what it costs is told of the test rows: on the rows that it was
-chosen on, it looks better than it is.
+chosen on, it looks better than it is. A network that was refitted on the validation rows leaves none to choose it on.
 """
 
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def _least(counts: Counts, values: Array) -> float:
     return float(tied[np.argmin(np.abs(tied - DEFAULT))])
 
 
-def table(test: Counts, validation: Counts, costs: Costs) -> Table:
+def table(test: Counts, validation: Counts | None, costs: Costs) -> Table:
     """Return what some thresholds, chosen without the test rows, mean for these."""
     total = test.positive + test.negative
     rows = []
@@ -94,10 +94,10 @@ def table(test: Counts, validation: Counts, costs: Costs) -> Table:
     )  # fmt: skip
 
 
-def _choices(validation: Counts, costs: Costs) -> dict[str, float]:
+def _choices(validation: Counts | None, costs: Costs) -> dict[str, float]:
     fair = costs.false_positive / (costs.false_positive + costs.false_negative)
     choices = {"as it is": DEFAULT}
-    if validation.positive and validation.negative:
+    if validation is not None and validation.positive and validation.negative:
         choices["cheapest on validation"] = cheapest(validation, costs)
         choices["best F1 on validation"] = _least(validation, -validation.f1)
     if fair != DEFAULT:
@@ -105,14 +105,14 @@ def _choices(validation: Counts, costs: Costs) -> dict[str, float]:
     return choices
 
 
-def plot(test: Counts, validation: Counts, costs: Costs) -> Plot:
-    """Draw the mean cost of a row over the thresholds, of validation and test."""
+def plot(test: Counts, validation: Counts | None, costs: Costs) -> Plot:
+    """Draw the mean cost of a row over the thresholds, of validation, if there is one to choose on, and test."""
     figure = drawing.canvas(drawing.FULL, 300)
     axes = figure.subplots()
     data: dict[str, list[Array]] = {"threshold": [], "cost": []}
     splits = []
     for name, counts, colour, line in (
-        ("validation", validation, drawing.ORANGE, (0, (5, 1.5))),
+        *([("validation", validation, drawing.ORANGE, (0, (5, 1.5)))] if validation else []),
         ("test", test, drawing.BLUE, "-"),
     ):
         thresholds, cost = drawing.thinned(np.minimum(counts.threshold, 1.0), counts.cost(costs))
@@ -120,15 +120,18 @@ def plot(test: Counts, validation: Counts, costs: Costs) -> Plot:
         data["threshold"].append(thresholds)
         data["cost"].append(cost)
         splits += [name] * len(cost)
-    chosen = cheapest(validation, costs)
     axes.axvline(DEFAULT, color=drawing.INK, linewidth=0.8, linestyle=":")
-    axes.plot([chosen], [test.cost(costs)[test.at(chosen)]], "o", color=drawing.BLUE, label=f"cheapest, {chosen:.3g}")
+    caption = "The dotted line is 0.5."
+    if validation:
+        chosen = cheapest(validation, costs)
+        label = f"cheapest, {chosen:.3g}"
+        axes.plot([chosen], [test.cost(costs)[test.at(chosen)]], "o", color=drawing.BLUE, label=label)
+        caption = (
+            "The point is the threshold that is cheapest on the validation rows, and what it costs on the test rows. "
+            f"{caption}"
+        )
     axes.set(xlabel="threshold", ylabel="mean cost of a row", xlim=(-0.02, 1.02))
     axes.set_ylim(bottom=0)
     axes.legend()
-    caption = (
-        "The point is the threshold that is cheapest on the validation rows, and what it costs on the test rows. "
-        "The dotted line is 0.5."
-    )
     columns = {"split": splits, **{name: np.concatenate(values) for name, values in data.items()}}
     return Plot("costs", "Costs by threshold", figure, columns, caption)

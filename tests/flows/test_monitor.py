@@ -15,14 +15,15 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.flows import load_flow_from_entrypoint
 from typer.testing import CliRunner
 
-from flows import retrain
+from flows import events, retrain
 from flows.cli import app
 from flows.events import DRIFTED
 from flows.monitor import monitor
 from schemas.data import Source
 from schemas.errors import DataError
-from schemas.monitoring import MonitorResult
+from schemas.monitoring import MonitorRequest, MonitorResult
 from schemas.spec_file import read_spec
+from tasks import monitor as monitoring
 from tasks import observations
 from tasks.examples import write_example
 from tasks.registry import Registry
@@ -59,14 +60,14 @@ def batch(trained: tuple[Path, pd.DataFrame]) -> pd.DataFrame:
     return frame.drop(columns="diagnosis")
 
 
-def events() -> list[dict[str, Any]]:
-    """Return the events of drift of the model, as soon as there is one."""
+def sent(rows: int) -> list[dict[str, Any]]:
+    """Return the events of drift of the model in so many rows, as soon as there is one."""
     resource = {"id": [f"evermodel.model.{NAME}"]}
     with get_client(sync_client=True) as client:
         for _ in range(50):
             asked = {"filter": {"event": {"name": [DRIFTED]}, "resource": resource}}
             found = client.request("POST", "/events/filter", json=asked).json()["events"]
-            if found:
+            if found := [each for each in found if each["payload"]["rows"] == rows]:
                 break
             time.sleep(0.2)
     return found
@@ -95,10 +96,37 @@ def test_rows_that_drifted_and_no_others_send_an_event_once(watch, batch):
     assert result.drift.features[0] == column
     again = watch(drifted, "other.csv")
     assert again.checked == result.checked
-    (event,) = events()
+    (event,) = sent(len(batch))
     assert event["payload"]["features"][0] == column
     assert event["payload"]["version"] == "1"
     assert "drift in" in "".join(artifacts("monitor"))
+
+
+def test_what_could_not_be_recorded_or_sent_is_made_up_for_and_comes_once(trained, watch, batch, monkeypatch):
+    folder, _ = trained
+    registry = Registry(workspace=str(folder / "ws"))
+    version, path = registry.find(NAME, "champion"), folder / "late.csv"
+    late = batch.head(200).assign(**{batch.columns[2]: batch[batch.columns[2]] * 1.5})
+    late.to_csv(path, index=False)
+    known = {"name": NAME, "version": version.version, "bundle": registry.bundle(version)}
+    asked = MonitorRequest(workspace=str(folder / "ws"), source=Source(path=str(path)), **known)
+    judged = monitoring.run(asked)  # as when the registry goes away then
+
+    said, emit = list[bool](), events.emit
+
+    def emitted(*event: Any) -> bool:
+        said.append(bool(said) and emit(*event))  # the server does not take the first one
+        return said[-1]
+
+    monkeypatch.setattr(events, "emit", emitted)
+    assert watch(late, path.name).checked == judged.checked
+    watch(batch, "same.csv")
+    for _ in range(2):
+        assert watch(late, path.name).checked == judged.checked
+    assert said == [False, True]
+    assert len(sent(200)) == 1
+    history = registry.client.get_metric_history(version.run_id, observations.ROWS)
+    assert [each.timestamp for each in history].count(round(judged.checked * 1000)) == 1
 
 
 def test_the_quality_on_labelled_rows_is_kept_over_time(watch, trained):

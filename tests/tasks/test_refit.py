@@ -14,9 +14,11 @@ import pytest
 
 from schemas.contract import Contract
 from schemas.data import ColumnSplit, Source
+from schemas.reference import Numbers
 from schemas.stages import EncodeRequest, EvaluateRequest, IngestRequest, Input, TrainRequest, TrainResult
 from tasks import encode, evaluate, ingest, train
 from tasks.bundle import Bundle
+from tasks.tables import read_table
 from tasks.training import devices, feed
 
 CONTRACT = {
@@ -110,12 +112,43 @@ def test_a_refit_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path, caplo
 def test_a_refitted_network_is_judged_by_test_rows_and_the_report_says_so(tmp_path: Path) -> None:
     asked = request(rows(), tmp_path / "a")
     trained = train.run(asked)
-    request_ = EvaluateRequest(workspace=asked.workspace, name="kinds", ingest=asked.ingest, train=trained.as_input)
-    result = evaluate.run(request_)
+    result = evaluate.run(evaluation(asked, trained))
     assert set(result.metrics) == {"train", "test"}
     html = (Path(result.path) / "report.html").read_text()
     assert "the published network was refitted" in html
     assert "on training and validation rows" in html
+
+
+def evaluation(asked: TrainRequest, trained: TrainResult, **keys: Any) -> EvaluateRequest:
+    known = {"workspace": asked.workspace, "name": "kinds", "ingest": asked.ingest, "train": trained.as_input}
+    learned = {"encode": asked.encode, "network": asked.network, "training": asked.training}
+    quick = {"importance": 0, "slices": [], "worst": 0, "bootstrap": 0}
+    return EvaluateRequest.model_validate(known | learned | {"evaluation": quick | keys})
+
+
+def test_what_is_chosen_or_compared_on_validation_rows_does_not_come_from_a_network_that_learned_them(
+    tmp_path: Path,
+) -> None:
+    asked = request(rows(), tmp_path / "a")
+    plain, refitted = (train.run(asked.model_copy(update={"refit": refit})) for refit in (False, True))
+    before, after = (evaluate.run(evaluation(asked, each, data_sizes=[0.5])) for each in (plain, refitted))
+    sizes = [pd.read_csv(f"{each.path}/figures/data_sizes.csv") for each in (before, after)]
+    pd.testing.assert_frame_equal(*sizes)  # the last point is the network of the first training for both
+    assert sizes[1].rows.tolist() == [50, 100]
+    splits = [set(pd.read_csv(f"{each.path}/figures/costs.csv").split) for each in (before, after)]
+    assert splits == [{"validation", "test"}, {"test"}]
+    pages = [Path(each.path, "report.html").read_text() for each in (before, after)]
+    assert ["cheapest on validation" in page for page in pages] == [True, False]
+
+
+def test_the_reference_of_a_refitted_network_is_what_it_says_of_rows_that_it_has_not_learned(tmp_path: Path) -> None:
+    trained = train.run(request(rows(), tmp_path / "a"))
+    bundle = Bundle(Input(path=f"{trained.path}/bundle"))
+    assert bundle.reference
+    told = bundle.reference.predictions["probability"]
+    assert isinstance(told, Numbers)
+    said = bundle.predict(read_table(next(tmp_path.glob("a/ingest/*/rows/test.parquet"))))[:, 1]
+    assert np.repeat(told.values, told.counts) == pytest.approx(np.sort(said))
 
 
 def test_a_request_without_refit_keeps_its_run_key(tmp_path: Path) -> None:

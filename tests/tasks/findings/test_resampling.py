@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from schemas.named import Metric
 from tasks import metrics
@@ -38,6 +39,32 @@ def test_a_metric_alone_is_the_same_as_among_all(problem, weighted):
     rows = scored(problem, weighted=weighted)
     for name, value in metrics.compute(rows).items():
         assert measure(name)(rows) == pytest.approx(value, rel=1e-9), name
+
+
+def test_a_metric_is_computed_without_those_beside_it(monkeypatch):
+    """Else thousands of resamples take minutes."""
+    rows, computed = scored("binary"), list[str]()
+    beside = {"f1_score", "recall_score", "average_precision_score", "log_loss"}
+    functions = {name: getattr(sklearn.metrics, name) for name in beside}
+    for name in beside:
+
+        def counted(*arrays, name=name, **keys):
+            computed.append(name)
+            return functions[name](*arrays, **keys)
+
+        monkeypatch.setattr(sklearn.metrics, name, counted)
+    measure("f1")(rows)
+    assert computed == ["f1_score"]
+    metrics.compute(rows)
+    assert {*computed[1:]} == beside
+
+
+def test_a_metric_that_the_spec_names_is_the_same_as_among_all():
+    rows, wanted = scored("regression"), [Metric(name="MeanSquaredLogarithmicError"), Metric(name="max_error")]
+    found = metrics.compute(rows, wanted)
+    assert {*found} >= {"mean_squared_logarithmic_error", "max_error", "r2"}
+    for name, value in found.items():
+        assert measure(name, wanted)(rows) == pytest.approx(value, rel=1e-6), name
 
 
 @pytest.mark.parametrize("problem", ["regression", "multioutput_regression", "binary", "multiclass", "multilabel"])
