@@ -25,9 +25,9 @@ from prefect.exceptions import PrefectException
 from flows.logs import heard_by
 from schemas.drift import DriftReport
 from schemas.monitoring import MonitorResult
-from schemas.promotion import Check
+from schemas.promotion import Check, Verdict
 from schemas.run import RunResult
-from schemas.stages import EvaluateResult, IngestResult, Verdict
+from schemas.stages import EvaluateResult, IngestResult
 from tasks.registry import Registry
 from tasks.reports.formatting import number, shorten
 from tasks.workspaces import place

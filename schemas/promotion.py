@@ -106,3 +106,20 @@ class Check(Document):
     """The limit that it is held against."""
     sentence: str
     """Both in words, with the numbers."""
+
+
+class Verdict(Document):
+    """Whether the challenger should replace the champion."""
+
+    better: bool
+    """Whether it should: it passes every check but for those that a person may let pass."""
+    reason: str
+    """Why, in one sentence with the numbers."""
+    metric: str
+    """The metric that decides."""
+    challenger: float
+    """The challenger's value on the test rows."""
+    champion: float | None = None
+    """The champion's value on the same rows."""
+    checks: tuple[Check, ...] = ()
+    """What the challenger had to prove, each with its numbers."""

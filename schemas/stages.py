@@ -11,7 +11,7 @@ from schemas.drift import Drift, DriftSummary
 from schemas.evaluation import Evaluation
 from schemas.networks import Mlp, Network
 from schemas.period import Period
-from schemas.promotion import OUTSIDE_VERDICT, Check, Promotion
+from schemas.promotion import OUTSIDE_VERDICT, Check, Promotion, Verdict
 from schemas.runners import StageName
 from schemas.training import Training
 from schemas.tuning import Settings, Space, Tuning, default_space
@@ -309,23 +309,6 @@ class EvaluateRequest(Request):
     """What a challenger has to prove."""
     drift: Drift = Field(default_factory=Drift)
     """When the rows count as different from those that the champion was made from."""
-
-
-class Verdict(Document):
-    """Whether the challenger should replace the champion."""
-
-    better: bool
-    """Whether it should: it passes every check but for those that a person may let pass."""
-    reason: str
-    """Why, in one sentence with the numbers."""
-    metric: str
-    """The metric that decides."""
-    challenger: float
-    """The challenger's value on the test rows."""
-    champion: float | None = None
-    """The champion's value on the same rows."""
-    checks: tuple[Check, ...] = ()
-    """What the challenger had to prove, each with its numbers."""
 
 
 class EvaluateResult(Result):

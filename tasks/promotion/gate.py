@@ -7,8 +7,8 @@ from pathlib import Path
 
 from schemas.drift import DriftSummary
 from schemas.errors import DataError
-from schemas.promotion import Check
-from schemas.stages import EvaluateRequest, Verdict
+from schemas.promotion import Check, Verdict
+from schemas.stages import EvaluateRequest
 from tasks import metrics
 from tasks.bundle import Bundle
 from tasks.metrics import Scored

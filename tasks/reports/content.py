@@ -8,7 +8,8 @@ import numpy as np
 from schemas.contract import Contract
 from schemas.evaluation import Evaluation
 from schemas.profile import Profile
-from schemas.stages import IngestResult, TrainResult, Tuned, Verdict
+from schemas.promotion import Verdict
+from schemas.stages import IngestResult, TrainResult, Tuned
 from tasks.drift.references import Comparison
 from tasks.encoders.base import Array
 from tasks.findings.findings import Findings

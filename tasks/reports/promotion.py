@@ -1,7 +1,6 @@
 """What the challenger had to prove, check by check."""
 
-from schemas.promotion import Check
-from schemas.stages import Verdict
+from schemas.promotion import Check, Verdict
 from tasks.reports.elements import Section, Table
 from tasks.reports.formatting import plain
 

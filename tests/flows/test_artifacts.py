@@ -13,9 +13,9 @@ from prefect.client.schemas.objects import Artifact
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import artifacts, retrain
+from schemas.promotion import Verdict
 from schemas.run import RunResult
 from schemas.spec_file import read_spec
-from schemas.stages import Verdict
 from tasks.examples import write_example
 from tasks.registry import Registry
 

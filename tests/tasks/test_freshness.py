@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from schemas.promotion import Verdict
 from schemas.reference import Reference, Times
-from schemas.stages import EvaluateResult, Verdict
+from schemas.stages import EvaluateResult
 from tasks import freshness
 from tasks.registry import Version
 from tasks.tags import OBSERVED, ORIGIN

@@ -14,7 +14,8 @@ from schemas.columns import NumericColumn
 from schemas.contract import Contract
 from schemas.data import REGRESSION, Target
 from schemas.profile import Profile
-from schemas.stages import IngestResult, Rows, TrainResult, Verdict
+from schemas.promotion import Verdict
+from schemas.stages import IngestResult, Rows, TrainResult
 from tasks import metrics
 from tasks.metrics import DEFAULT_METRIC, Scored
 from tasks.profiles import Profiler
