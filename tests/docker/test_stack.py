@@ -104,7 +104,7 @@ def store(stack: Stack) -> Iterator[Any]:
 
 def wait_for_pool(stack: Stack) -> None:
     """Wait for the worker to make its pool."""
-    for _ in range(60):
+    for _ in range(300):
         if stack.prefect("GET", "/work_pools/evermodel").ok:
             return
         time.sleep(1)
@@ -128,7 +128,7 @@ def deployed(stack: Stack, spec: Path, *overrides: str) -> str:
 def finished(stack: Stack, deployment: str) -> dict[str, Any]:
     """Trigger a run over the API; return it when it has ended."""
     run = stack.prefect("POST", f"/deployments/{deployment}/create_flow_run", {}).json()
-    for _ in range(180):
+    for _ in range(500):
         now: dict[str, Any] = stack.prefect("GET", f"/flow_runs/{run['id']}").json()
         if now["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
             return now

@@ -80,7 +80,7 @@ class Server:
         """Send a signal that ends it, and wait for its end."""
         self.send(sign)
         assert self._process is not None
-        self._process.wait(60)
+        self._process.wait(300)
 
 
 def _prefect(home: Path) -> Server:

@@ -102,7 +102,7 @@ def aliases(folder: Path) -> tuple[str, ...]:
 def test_a_version_becomes_champion_when_a_person_approves(asking: Callable[..., RunResult], tmp_path: Path) -> None:
     thread = answer(decision="approve", who="Ada", why="looks right")
     result = asking()
-    thread.join(30)
+    thread.join(300)
     assert result.model.promoted
     assert result.model.reason.startswith("approved by Ada at ")
     assert result.model.reason.endswith(": looks right")
@@ -114,7 +114,7 @@ def test_a_version_becomes_champion_when_a_person_approves(asking: Callable[...,
 def test_a_version_that_a_person_declines_is_not_promoted(asking: Callable[..., RunResult], tmp_path: Path) -> None:
     thread = answer(decision="decline", who="Ada", why="not before the holidays")
     result = asking()
-    thread.join(30)
+    thread.join(300)
     assert not result.model.promoted
     assert result.model.reason.endswith(": not before the holidays")
     assert aliases(tmp_path) == ("challenger",)
@@ -211,7 +211,7 @@ def test_a_deployments_run_is_suspended_and_goes_on_in_a_new_process_when_it_is_
             looked = run_deployment(f"monitor/{NAME}", timeout=300, poll_interval=1)
         finally:
             os.killpg(worker.pid, signal.SIGINT)
-            worker.wait(60)
+            worker.wait(300)
     assert run.state.is_completed(), run.state.message
     assert {path: path.stat().st_mtime for path in published} == published
     assert "champion" in aliases(tmp_path)

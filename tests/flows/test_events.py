@@ -37,7 +37,7 @@ def notify(told: tuple[str, list[str]], client: SyncPrefectClient) -> str:
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < until, "it did not come about"
         time.sleep(0.5)

@@ -64,7 +64,7 @@ def sent(rows: int) -> list[dict[str, Any]]:
     """Return the events of drift of the model in so many rows, as soon as there is one."""
     resource = {"id": [f"evermodel.model.{NAME}"]}
     with get_client(sync_client=True) as client:
-        for _ in range(50):
+        for _ in range(1000):
             asked = {"filter": {"event": {"name": [DRIFTED]}, "resource": resource}}
             found = client.request("POST", "/events/filter", json=asked).json()["events"]
             if found := [each for each in found if each["payload"]["rows"] == rows]:

@@ -36,7 +36,7 @@ def served(evermodel: Callable[..., subprocess.CompletedProcess[str]], tmp_path:
 
 
 def _answering(address: str, server: subprocess.Popen[bytes]) -> str:
-    for _ in range(120):
+    for _ in range(400):
         assert server.poll() is None, "the server ended"
         try:
             if requests.get(f"{address}/ping", timeout=5).ok:
