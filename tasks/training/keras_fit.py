@@ -22,7 +22,7 @@ def reason(network: keras.Model) -> str | None:
     for model in (network, *(layer for layer in noise.sublayers(network) if isinstance(layer, keras.Model))):
         own = [name for name in _STEPS if getattr(type(model), name) is not getattr(keras.Model, name)]
         if own:
-            aside = "" if model is network else ", which it calls of the whole network alone"
+            aside = "" if model is network else ", but Keras calls that of the whole network"
             return f"{type(model).__name__} has its own {' and '.join(own)}{aside}"
         if model.run_eagerly:
             return f"{'the network' if model is network else model.name} runs eagerly"

@@ -77,7 +77,7 @@ def measure(engine: "Engine") -> Timing:
     plain, _ = engine.time_steps(compiled=False)
     try:
         compiled, compiling = engine.time_steps(compiled=True)
-    except NOT_COMPILABLE:
+    except (*NOT_COMPILABLE, tf.errors.InternalError):  # on a GPU, where CUDA's own compiler is missing
         return Timing(plain=plain, compiled=None, compiling=0.0)
     return Timing(plain=plain, compiled=compiled, compiling=compiling)
 

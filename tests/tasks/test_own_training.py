@@ -249,7 +249,7 @@ def test_own_step_of_a_model_within_is_no_reason_to_refuse_the_network(patients,
     caplog.set_level("INFO", "evermodel")
     result = train.run(asked(patients, "within"))
     assert said(caplog) == [
-        "train: trains by Keras's fit: Within has its own train_step, which it calls of the whole network alone"
+        "train: trains by Keras's fit: Within has its own train_step, but Keras calls that of the whole network"
     ]
     assert history(result)["loss"][-1] < history(result)["loss"][0]
     assert bundle_of(result).network.count_params() == result.parameters

@@ -86,7 +86,7 @@ def test_size_decides_where_nothing_can_be_kept(engine, given, measured, tmp_pat
     monkeypatch.setattr(xla, "_CONTAINER", (tmp_path,) if place != "no folder" else ())
     monkeypatch.setenv("EVERMODEL_CACHE", "/dev/null" if place == "no folder" else str(tmp_path / "none"))
     assert engine(given, **LONG).xla
-    assert not engine(given, **LONG, hidden=(10_000, 1000)).xla
+    assert not engine(given, xla="auto", epochs=20_000, hidden=(1000, 1000), batch_size=40).xla
     assert caplog.text.count("train: the size of a step decides on XLA, for no measurement can be kept: ") == 2
 
 
