@@ -88,7 +88,7 @@ class Data(Source):
     """Rows from this date or time on are taken (inclusive); without a zone, UTC is meant."""
     until: Moment | None = None
     """Rows before this date or time are taken (exclusive): 2025-01-01 for all of 2024. For a backfill it is the day as
-    of which the model would have been trained."""
+    of which the model would have been trained; its version replaces no champion as of a later day."""
     model: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
     """A pandera DataFrameModel of your own, as module:name, checked on each batch beside the checks of this spec.
     The operator allows its module by EVERMODEL_ALLOW_MODULES."""
