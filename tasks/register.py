@@ -8,8 +8,9 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from schemas.contract import Contract
 from schemas.promotion import Check
@@ -30,6 +31,29 @@ log = logging.getLogger("evermodel.register")
 VERSION = 2
 
 _REQUIREMENTS = ("mlflow", "fsspec", "numpy", "pandas", "pandera", "pyarrow", "pydantic", "pyyaml", "scikit-learn")
+
+
+_INGESTED = ("profile.json", "rows/test.parquet")
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What the stages before have published, whose files are verified once."""
+
+    ingested: Path
+    ingest: IngestResult
+    trained: Path
+    train: TrainResult
+    evaluated: Path
+    evaluation: EvaluateResult
+
+    @classmethod
+    def of(cls, request: RegisterRequest) -> Self:
+        return cls(
+            *stage.opened(IngestResult, request.ingest, files=_INGESTED),
+            *stage.opened(TrainResult, request.train),
+            *stage.opened(EvaluateResult, request.evaluate),
+        )
 
 
 def run_key(request: RegisterRequest) -> str:
@@ -67,15 +91,16 @@ def _make(request: RegisterRequest, out: Path) -> Mapping[str, Any]:
     from tasks.promotion import smoke
 
     store = registry_of(request)
-    _, evaluation = stage.opened(EvaluateResult, request.evaluate)
+    given = _Inputs.of(request)
     with smoke.Tester() as tester, answering(store.uri):
-        if request.smoke and evaluation.verdict.better:
+        if request.smoke and given.evaluation.verdict.better:
             tester.start()
         with store.making(request.name):
             version = _version(request, store)
-            version = _renewed(request, store, version) if version else _new_version(request, store, out)
+            version = _renewed(request, store, given, version) if version else _new_version(request, store, given, out)
         store.client.set_registered_model_alias(request.name, tags.CHALLENGER, version.version)
-        outcome = _outcome(request, store, version, evaluation, functools.partial(_smoke, request, store, tester, out))
+        smoke_test = functools.partial(_smoke, request, store, given, out=out, tester=tester)
+        outcome = _outcome(request, store, version, given.evaluation, smoke_test)
     figures = {"name": request.name, "version": version.version, **outcome}
     shown = {**figures, "checks": [check.model_dump() for check in outcome["checks"]]}
     (out / "version.json").write_text(json.dumps(shown, indent=2) + "\n")
@@ -166,13 +191,14 @@ def _settled(version: Version) -> str:
     return f"it was champion before ({past[-1].what} at {past[-1].when})"
 
 
-def _smoke(request: RegisterRequest, store: Registry, tester: "Tester", out: Path, version: Version) -> Check:
+def _smoke(
+    request: RegisterRequest, store: Registry, given: _Inputs, version: Version, *, out: Path, tester: "Tester"
+) -> Check:
     """Load the registered model as it comes from the registry, and predict what evaluate predicted."""
-    ingested, _ = stage.opened(IngestResult, request.ingest)
-    evaluated, _ = stage.opened(EvaluateResult, request.evaluate)
     folder = out / "registered"
     model = store.download(version, folder)
-    check = tester.check(model, rows=ingested / "rows" / "test.parquet", evaluated=evaluated, count=request.smoke)
+    rows = given.ingested / "rows" / "test.parquet"
+    check = tester.check(model, rows=rows, evaluated=given.evaluated, count=request.smoke)
     remove(folder)
     store.client.set_model_version_tag(version.name, version.version, *_tag(check))
     return check
@@ -198,14 +224,13 @@ def _identity(request: RegisterRequest) -> dict[str, str]:
     return {tags.BUNDLE: bundle_contents.digest(trained / "bundle"), tags.QUESTION: evaluate.question(asked)}
 
 
-def _renewed(request: RegisterRequest, store: Registry, version: Version) -> Version:
+def _renewed(request: RegisterRequest, store: Registry, given: _Inputs, version: Version) -> Version:
     """Let a version that another run made show and tell what the present evaluation says of it."""
     if version.tags.get(tags.RUN_KEY) == run_key(request):
         return version
-    evaluated, evaluation = stage.opened(EvaluateResult, request.evaluate)
-    store.client.log_artifacts(version.run_id, str(evaluated), "evaluation")
-    _log_metrics(store.client, version.run_id, _measured(evaluation))
-    for name, value in _compared(request, evaluation).items():
+    store.client.log_artifacts(version.run_id, str(given.evaluated), "evaluation")
+    _log_metrics(store.client, version.run_id, _measured(given.evaluation))
+    for name, value in _compared(request, given.evaluation).items():
         store.client.set_model_version_tag(version.name, version.version, name, value)
     return store.find(version.name, version.version)
 
@@ -216,23 +241,21 @@ def _compared(request: RegisterRequest, evaluation: EvaluateResult) -> dict[str,
     return {**checks, tags.COMPARED_WITH: request.champion_version or "", tags.RUN_KEY: run_key(request)}
 
 
-def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Version:
+def _new_version(request: RegisterRequest, store: Registry, given: _Inputs, out: Path) -> Version:
     from mlflow.exceptions import MlflowException
 
-    trained, train = stage.opened(TrainResult, request.train)
-    _, evaluation = stage.opened(EvaluateResult, request.evaluate)
     client = store.client
-    run_id = _logged_run(request, store, out)
+    run_id = _logged_run(request, store, given, out)
     try:
         client.create_registered_model(request.name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     known = {
-        **_compared(request, evaluation),
+        **_compared(request, given.evaluation),
         **_identity(request),
-        tags.TRAIN_KEY: train.run_key,
-        tags.ORIGIN: freshness.origin_of(trained / "bundle", evaluation).model_dump_json(),
+        tags.TRAIN_KEY: given.train.run_key,
+        tags.ORIGIN: freshness.origin_of(given.trained / "bundle", given.evaluation).model_dump_json(),
     }
     if request.tuned:
         known[tags.TUNED] = request.tuned.model_dump_json()
@@ -243,18 +266,15 @@ def _new_version(request: RegisterRequest, store: Registry, out: Path) -> Versio
     return store.find(request.name, str(version.version))
 
 
-def _logged_run(request: RegisterRequest, store: Registry, out: Path) -> str:
+def _logged_run(request: RegisterRequest, store: Registry, given: _Inputs, out: Path) -> str:
     """Log parameters, metrics, artifacts and the model itself as a finished run; return its id."""
     from mlflow.entities import Param
 
     client = store.client
-    ingested, ingest = stage.opened(IngestResult, request.ingest)
-    trained, train = stage.opened(TrainResult, request.train)
-    evaluated, evaluation = stage.opened(EvaluateResult, request.evaluate)
     known = {
         "mlflow.source.name": "evermodel",
-        "mlflow.runName": f"{request.name}-{train.run_key[:8]}",
-        "evermodel.data": ingest.digest,
+        "mlflow.runName": f"{request.name}-{given.train.run_key[:8]}",
+        "evermodel.data": given.ingest.digest,
         tags.RUN_KEY: run_key(request),
     }
     run = client.create_run(_experiment(client, store, request.name), tags=known)
@@ -263,10 +283,10 @@ def _logged_run(request: RegisterRequest, store: Registry, out: Path) -> str:
     parameters = [Param(name, value[:6000]) for name, value in known.items()]
     for start in range(0, len(parameters), 100):
         client.log_batch(run_id, params=parameters[start : start + 100])
-    _log_metrics(client, run_id, [*_losses(trained), *_measured(evaluation)])
-    client.log_artifacts(run_id, str(evaluated), "evaluation")
-    client.log_artifact(run_id, str(ingested / "profile.json"), "data")
-    _save_model(trained / "bundle", out / "model")
+    _log_metrics(client, run_id, [*_losses(given.trained), *_measured(given.evaluation)])
+    client.log_artifacts(run_id, str(given.evaluated), "evaluation")
+    client.log_artifact(run_id, str(given.ingested / "profile.json"), "data")
+    _save_model(given.trained / "bundle", out / "model")
     client.log_artifacts(run_id, str(out / "model"), "model")
     remove(out / "model")
     client.set_terminated(run_id)

@@ -15,8 +15,9 @@ from schemas.errors import ResourceError
 from schemas.promotion import Check
 from schemas.spec import Spec
 from schemas.stages import EncodeRequest, EvaluateResult, Input
-from tasks import decisions, encode, evaluate, ingest, register, train
+from tasks import decisions, encode, evaluate, ingest, register, stage, train
 from tasks.promotion import smoke
+from tasks.workspaces import file_digest
 
 ROWS = 600
 CLASS_WEIGHTS = {"training.class_weight.>50K": 2.0, "training.class_weight.<=50K": 1.0, "training.class_weight.N/A/": 3}
@@ -215,10 +216,23 @@ def registered(made: tuple[Path, Known, EvaluateResult], tmp_path: Path) -> Call
 
 
 def test_the_registered_model_predicts_in_a_new_process_as_it_was_evaluated(
-    made: tuple[Path, Known, EvaluateResult], registered: Callable[[EvaluateResult], Any], tmp_path: Path
+    made: tuple[Path, Known, EvaluateResult],
+    registered: Callable[[EvaluateResult], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """What is read for it is verified once, and no other rows are."""
+    read = list[Path]()
+
+    def noted(path: Path) -> str:
+        read.append(path)
+        return file_digest(path)
+
+    monkeypatch.setattr(stage, "file_digest", noted)
     result = registered(made[2])
     assert result.promoted
+    assert len(read) == len(set(read))
+    assert {path.name for path in read if path.parent.name == "rows"} == {"test.parquet"}
     registry = register.Registry(workspace=str(tmp_path / "ws"))
     known = registry.parameters(registry.find("gate", "champion"))
     weights = {name.rpartition(".")[2]: value for name, value in known.items() if "class_weight" in name}
