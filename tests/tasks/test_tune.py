@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from schemas.stages import EncodeRequest, EncodeResult, IngestResult, Input, Tun
 from tasks import encode, evaluation, ingest, metrics, train, tune
 from tasks.bundle import Bundle
 from tasks.examples import write_example
+from tasks.tuning.trainer import LocalTrainer
 
 SPACE = {
     "network.hidden": {"layers": {"low": 0, "high": 2}, "units": {"low": 4, "high": 16, "log": True}},
@@ -81,6 +83,18 @@ def test_best_trial_is_what_is_published_and_train_reaches_its_loss(prepared, tu
     spec = prepared.spec.settled(result.settings)
     trained = train.run(train_request(spec, workspace=str(tmp_path / "ws"), **known))
     assert trained.validation_loss == pytest.approx(result.validation_loss, rel=1e-5)
+
+
+def test_a_trial_writes_no_checkpoints_that_nobody_reads(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    trainer, written = LocalTrainer(prepared.asked(tmp_path), disk=tmp_path), set[Path]()
+
+    def goes_on(epoch: int, loss: float) -> bool:
+        written.update(tmp_path.rglob("*.npz"))
+        return epoch < 2
+
+    assert trainer.fit({}, goes_on).epochs == 2
+    assert written == set()
 
 
 def test_other_seeds_give_other_settings(prepared, tuned, tmp_path):
