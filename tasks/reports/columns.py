@@ -50,7 +50,7 @@ def _row(name: str, column: ColumnProfile, total: int) -> ColumnRow:
 
 
 def _top(column: ColumnProfile, present: int) -> str:
-    said = [f"{shorten(value, 28)} {percent(count / max(present, 1))}" for value, count in column.top[:_TOP]]
+    said = [f"{shorten(value, 28)} ({percent(count / max(present, 1))})" for value, count in column.top[:_TOP]]
     return ", ".join(said) + (", …" if len(column.top) > _TOP else "")
 
 

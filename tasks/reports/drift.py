@@ -13,7 +13,7 @@ from tasks.drift.references import Comparison
 from tasks.encoders.base import Array
 from tasks.reports import drawing
 from tasks.reports.elements import Data, Plot, Section, Table
-from tasks.reports.formatting import number, shorten
+from tasks.reports.formatting import number, plain, shorten
 
 _MOST_DRAWN, _MOST_LISTED = 6, 100
 _BINS, _FEW_VALUES, _MOST_BARS = 30, 12, 10
@@ -61,7 +61,7 @@ def _numbers(axes: Axes, old: Numbers, new: Numbers) -> Data:
     """Draw shares of rows in bins; of a few values a bar each. The outermost bins hold all that lies beyond."""
     values = np.union1d(old.values, new.values)
     if len(values) <= _FEW_VALUES:
-        labels = [number(float(each)) for each in values]
+        labels = [plain(float(each)) for each in values]
         return _bars(axes, labels, *(_shares(each.values, each.counts, values) for each in (old, new)))
     both = np.concatenate([np.repeat(old.values, old.counts), np.repeat(new.values, new.counts)])
     low, high = np.quantile(both, [0.005, 0.995])
@@ -123,7 +123,7 @@ def _table(ordered: Sequence[ColumnDrift], notes: Sequence[str]) -> Table:
             column.name if change is column.changes[0] else None,
             column.role if change is column.changes[0] else None,
             change.said,
-            "drifted" if change.drifted else None,
+            "drifted" if change.drifted else "not drifted",
             number(change.adjusted) if change.adjusted >= 1e-4 else "<0.0001",
         )
         for column in ordered[:_MOST_LISTED]
@@ -134,5 +134,6 @@ def _table(ordered: Sequence[ColumnDrift], notes: Sequence[str]) -> Table:
         header=("column", "is a", "difference", "outcome", "p"),
         rows=tuple(rows),
         text_columns=4,
+        long=2,
         caption=" ".join([explained, *more, *said]),
     )

@@ -67,5 +67,5 @@ def moment(seconds: float | None) -> str:
 def shorten(name: str, length: int) -> str:
     """Return a name on one line with at most `length` characters; control characters become spaces."""
     line = "".join(" " if unicodedata.category(each) == "Cc" else each for each in name)
-    line = re.sub(r"\s+", " ", line).strip() or "(blank)"
+    line = re.sub(r"[^\S\u00a0]+", " ", line).strip() or "(blank)"
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"

@@ -75,6 +75,8 @@ def test_multiclass_on_images_keeps_up_with_scikit_learn(run: Run) -> None:
     network.fit(np.stack(list(train["image"])) / 16, train["digit"])
     accuracy = network.score(np.stack(list(test["image"])) / 16, test["digit"])
     assert result["metrics"]["test"]["accuracy"] >= max(0.95, accuracy - 0.02)
+    verdict = json.loads(Path(result["report"]).with_name("verdict.json").read_text())
+    assert [check["name"] for check in verdict["checks"]] == ["leakage model"]  # an image is no single figure
 
 
 def test_multilabel_learns_every_label(run: Run) -> None:

@@ -43,7 +43,14 @@ def test_moment(seconds, text):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("a\n b", "a b"), ("", "(blank)"), ("abcdefgh", "abcd…"), ("abcd efgh", "abcd…"), ("\x00", "(blank)")],
+    [
+        ("a\n b", "a b"),
+        ("", "(blank)"),
+        ("abcdefgh", "abcd…"),
+        ("abcd efgh", "abcd…"),
+        ("\x00", "(blank)"),
+        ("r2\u00a0↑", "r2\u00a0↑"),
+    ],
 )
 def test_shorten(name, text):
     assert formatting.shorten(name, 5 if len(name) > 6 else 20) == text
