@@ -35,7 +35,9 @@ _POLL_S = 3
 class Approval(RunInput):
     """The form in the Prefect UI behind Resume."""
 
-    decision: Literal["approve", "decline"] = Field(description="Whether the version becomes champion.")
+    decision: Literal["approve", "decline"] = Field(
+        description="approve: the version becomes champion. decline: the champion stays."
+    )
     who: str = Field(min_length=1, description="Your name; it is recorded with the version.")
     why: str = Field(min_length=1, description="The reason; it is recorded with the version.")
 

@@ -27,7 +27,7 @@ from schemas.drift import DriftReport
 from schemas.monitoring import MonitorResult
 from schemas.promotion import Check, Verdict
 from schemas.run import RunResult
-from schemas.stages import EvaluateResult, IngestResult
+from schemas.stages import EvaluateResult, IngestResult, RegisterResult
 from tasks.registry import Registry
 from tasks.reports.formatting import number, shorten
 from tasks.workspaces import place
@@ -50,18 +50,25 @@ def key(model: str, what: str) -> str:
 
 def publish(result: RunResult, ingest: IngestResult, evaluated: EvaluateResult, registry: Registry) -> None:
     """Show a finished run: a summary and, if it made anything, the plots, the rejected rows' reasons, the verdict."""
-    made: dict[str, Callable[[], str]] = {"summary": lambda: summary(result, registry)}
+    version = f"version {result.model.version}"
+    became = f"{version} {result.model.reason}"
+    nothing_new = "nothing new: " * result.nothing_new
+    made: dict[str, tuple[str, Callable[[], str]]] = {
+        "summary": (f"{nothing_new}{became}", lambda: summary(result, registry))
+    }
     if not result.nothing_new:
         made |= {
-            "plots": lambda: plots(evaluated),
-            "rejects": lambda: rejects(ingest),
-            "verdict": lambda: verdict(evaluated.verdict),
+            "plots": (version, lambda: plots(evaluated)),
+            "rejects": (_rejected(ingest), lambda: rejects(ingest)),
+            "verdict": (became, lambda: verdict(evaluated.verdict)),
         }
         if evaluated.drift is not None:
-            made["drift"] = lambda: drift(place(evaluated.path).directory / "drift.json")
+            report = place(evaluated.path).directory / "drift.json"
+            made["drift"] = (evaluated.drift.reason, lambda: drift(report))
     with _tolerant(), _client() as client:
-        for what, markdown in made.items():
-            _create(client, key(result.model.name, what), "markdown", markdown())
+        for what, (told, markdown) in made.items():
+            name = key(result.model.name, what)
+            _create(client, name, "markdown", markdown(), description=_text(told))
 
 
 def summary(result: RunResult, registry: Registry) -> str:
@@ -121,13 +128,16 @@ def rejects(ingest: IngestResult) -> str:
     """Return Markdown with the reasons of rejected rows and their counts, without the rows' own values."""
     from tasks.findings import rejects as rejections  # loads pandas, which a run with nothing new does without
 
-    rows = ingest.rows
-    said = f"{rows.rejected:,} of {rows.read:,} rows rejected."
+    said = _rejected(ingest)
     found = rejections.find(place(ingest.path).directory / "rejected.parquet")
     if found is None:
         return said
     table = _table(["reason", "rows"], [[_text(reason), f"{count:,}"] for reason, count in found.reasons])
     return f"{said}\n\n{table}\n\nThe rows are in `rejected.parquet` of ingest's directory."
+
+
+def _rejected(ingest: IngestResult) -> str:
+    return f"{ingest.rows.rejected:,} of {ingest.rows.read:,} rows rejected."
 
 
 def verdict(found: Verdict) -> str:
@@ -136,6 +146,21 @@ def verdict(found: Verdict) -> str:
     said = f"{_text(found.reason)}\n\n{_table(['', found.metric], rows)}"
     checks = [_check(each) for each in found.checks[:_MOST_CHECKS]]
     return f"{said}\n\n{_table(['check', 'passed', 'found', 'limit', ''], checks)}" if checks else said
+
+
+def question(asked: RegisterResult, found: Verdict) -> str:
+    """Return Markdown for a person who decides about a version: what waits, its numbers, and what each check found.
+
+    It stands in a narrow dialog, so that sentences are a list.
+    """
+    head = f"**{_text(asked.name)} version {_text(asked.version)}** {_text(asked.reason)}"
+    rows = [[found.metric, number(found.challenger), number(found.champion)]]
+    checks = "\n".join(
+        f"- {'passed' if each.passed else '**not passed**'}: {_text(each.sentence)}"
+        for each in found.checks[:_MOST_CHECKS]
+    )
+    table = _table(["metric on test", "challenger", "champion"], rows)
+    return "\n\n".join(part for part in (head, table, checks) if part)
 
 
 def _check(found: Check) -> list[str]:

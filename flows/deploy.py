@@ -31,9 +31,10 @@ from schemas.errors import ResourceError, SpecError
 from schemas.runners import Gpu, StageName, WorkPool
 from schemas.spec import Spec
 from schemas.spec_file import resolve_path
+from tasks.quotes import HIDE_VALUES
 from tasks.workspaces import place
 
-_PASSED_ON = ("EVERMODEL_ALLOW_MODULES", "MLFLOW_TRACKING_URI")
+_PASSED_ON = ("EVERMODEL_ALLOW_MODULES", HIDE_VALUES, "MLFLOW_TRACKING_URI")
 
 
 class Deployed(NamedTuple):

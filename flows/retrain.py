@@ -167,7 +167,7 @@ def _retrained(
         registered,
         chain.registry,
         timeout_hours=spec.promotion.timeout_hours,
-        shown=artifacts.verdict(evaluated.verdict),
+        shown=artifacts.question(registered, evaluated.verdict),
     )
     result = RunResult(
         run_key=register.run_key,

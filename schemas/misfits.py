@@ -183,23 +183,26 @@ def _refuse_tensors(part: str, slices: tuple[str, ...], spec: "Spec") -> None:
 
 
 def _refuse_wrong_promotion(spec: "Spec") -> None:
-    """Refuse guards by metrics that are not computed, before a training is spent on them."""
+    """Refuse guards and requirements by metrics that are not computed, before a training is spent on them."""
     if spec.promotion.slices:
         _refuse_tensors("promotion", spec.promotion.slices.columns, spec)
     said = fits.said_by(spec.problem, outputs=len(spec.target.columns) or len(spec.target.classes or ()) or None)
     wanted = {metric.name for metric in spec.evaluation.wanted}
-    for name in spec.promotion.guards:
+    named = [("guards", each) for each in spec.promotion.guards] + [
+        ("required", each) for each in spec.promotion.required
+    ]
+    for key, name in named:
         plain = name.partition("[")[0].partition("(")[0]
         if plain in wanted or any(each.partition(":")[2] == plain for each in wanted):
             continue
         try:
             library, entry = fits.metric(plain, {}, said)
         except ValueError as error:
-            raise MisfitError(f"promotion.guards: {error}", "promotion", "guards", name) from error
+            raise MisfitError(f"promotion.{key}: {error}", "promotion", key, name) from error
         if library != "figure" and not {entry.name, entry.snake} & wanted:
             raise MisfitError(
-                f"promotion.guards: {name} is not computed of every run: name it in evaluation.metrics too",
-                *("promotion", "guards", name),
+                f"promotion.{key}: {name} is not computed of every run: name it in evaluation.metrics too",
+                *("promotion", key, name),
             )
 
 

@@ -28,6 +28,7 @@ from schemas.columns import (
     TextColumn,
 )
 from schemas.errors import DataError, SpecError
+from tasks.quotes import cause, told
 from tasks.sources.batch import EXACT
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -197,7 +198,8 @@ def _stamps(values: pa.Array, name: str) -> Coerced:
     try:
         times = values.cast(pa.timestamp("us", tz=zone), safe=not fine)
     except pa.ArrowInvalid as error:
-        raise ColumnError(f"column {name!r} holds times outside the years that microseconds reach: {error}") from error
+        said = f"column {name!r} holds times outside the years that microseconds reach: {told(error)}"
+        raise ColumnError(said) from cause(error)
     times = times.cast(TIMESTAMP)
     strange = _mask(pc.or_(pc.less(times, _FIRST), pc.greater(times, _LAST)))
     if not strange.any():

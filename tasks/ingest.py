@@ -22,6 +22,7 @@ from tasks.coercion import to_times
 from tasks.periods import Bounds, bounds, nothing_inside
 from tasks.problems import REJECTED
 from tasks.profiles import Profiler
+from tasks.quotes import quoted
 from tasks.repeated_keys import FirstPass, RepeatedKeys, SecondPass
 from tasks.rows import RowReader
 from tasks.sources.files import fingerprint, list_files
@@ -214,7 +215,7 @@ def _refuse_unknown_split(request: IngestRequest, rows: pa.Table, codes: Codes) 
     if isinstance(request.split, ColumnSplit) and (codes == NOWHERE).any():
         row = rows.slice(int(np.argmax(codes == NOWHERE)), 1)
         raise DataError(
-            f"split.column {request.split.column!r} holds {row.column('_split')[0].as_py()!r} in row "
+            f"split.column {request.split.column!r} holds {quoted(row.column('_split')[0].as_py())} in row "
             f"{row.column(ROW)[0].as_py()}; name it under split.train, split.validation or split.test"
         )
 

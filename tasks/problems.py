@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.contract import ROW
+from tasks import quotes
 from tasks.coercion import Coerced, ColumnError, Mask
 
 REJECTED = pa.schema([("file", pa.string()), (ROW, pa.int64()), ("reasons", pa.string()), ("record", pa.string())])
@@ -67,7 +68,8 @@ class Problems:
         whole = cases[cases["index"].isna()]
         if len(whole):
             case = whole.iloc[0]
-            raise ColumnError(f"column {case['column']!r} fails {case['check']} as a whole: {case['failure_case']!r}")
+            found = quotes.quoted(case["failure_case"])
+            raise ColumnError(f"column {case['column']!r} fails {case['check']} as a whole: {found}") from None
         columns = cases["column"].where(cases["schema_context"] == "Column", "row")
         for (column, check), group in cases.groupby([columns, "check"], sort=False):
             mask = np.zeros(len(self.rows), bool)
@@ -99,8 +101,8 @@ class Problems:
 
 
 def quoted(raw: pa.Table, column: str, row: int) -> str:
-    """Return a raw value for a message, cut to 40 characters, behind a space."""
-    return f" {str(_readable(raw.column(column).slice(row, 1))[0].as_py())[:40]!r}"
+    """Return a raw value for a message, behind a space."""
+    return f" {quotes.quoted(str(_readable(raw.column(column).slice(row, 1))[0].as_py()))}"
 
 
 def _readable(values: pa.ChunkedArray) -> pa.ChunkedArray:

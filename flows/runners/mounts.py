@@ -12,7 +12,7 @@ from docker.types import Mount
 from schemas.data import Source, environment_names
 from schemas.runners import Docker, StageName
 from schemas.stages import IngestRequest, RegisterRequest, Request, TrainRequest, TuneRequest
-from tasks import plugins, workspaces
+from tasks import plugins, quotes, workspaces
 from tasks.register import registry_of
 from tasks.workspaces import Place, place
 
@@ -76,7 +76,7 @@ def _code() -> Iterator[Path]:
 
 def environment(request: Request, runner: Docker) -> dict[str, str]:
     """Return the environment variables that the container gets: those that the stage needs and those that are named."""
-    names = {*_THREADS, plugins.ALLOWED, *runner.environment}
+    names = {*_THREADS, plugins.ALLOWED, quotes.HIDE_VALUES, *runner.environment}
     if isinstance(request, IngestRequest):
         names |= {*environment_names(request.source.path)}
     if needs_network(request):

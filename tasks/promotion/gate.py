@@ -16,7 +16,7 @@ from tasks.promotion import champion as champions
 from tasks.promotion import drift as drifts
 from tasks.promotion.evidence import Evidence
 from tasks.promotion.gain import comparison, confidence, gain
-from tasks.promotion.guards import guards, slices
+from tasks.promotion.guards import guards, required, slices
 from tasks.promotion.leakage import leakage
 
 CHECKS: tuple[Callable[[Evidence], Iterator[Check]], ...] = (
@@ -24,6 +24,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Check]], ...] = (
     gain,
     confidence,
     guards,
+    required,
     slices,
     leakage,
     drifts.drift,

@@ -14,12 +14,31 @@ from tasks.reports.formatting import number
 def guards(evidence: Evidence) -> Iterator[Check]:
     """No guarded metric is worse than the champion's by more than it may be. Raises SpecError for an unknown one."""
     for name, most in evidence.policy.guards.items():
-        if name not in evidence.measured:
-            there = ", ".join(evidence.measured)
-            raise SpecError(f"promotion.guards: no metric {name!r} is computed of the test rows; there are {there}")
+        _refuse_unknown("guards", name, evidence)
         if evidence.champion_measured is not None:
             values = evidence.measured[name], evidence.champion_measured[name]
             yield _fall(evidence, f"guard {name}", name, values, most=most)
+
+
+def required(evidence: Evidence) -> Iterator[Check]:
+    """Each metric reaches what is required of it, whatever the champion's. Raises SpecError for an unknown one."""
+    for name, wanted in evidence.policy.required.items():
+        _refuse_unknown("required", name, evidence)
+        found = evidence.measured[name]
+        passed = not math.isnan(found) and evidence.gain(name, found, wanted) >= 0
+        yield Check(
+            name=f"required {name}",
+            passed=passed,
+            value=None if math.isnan(found) else found,
+            wanted=wanted,
+            sentence=f"{name} {number(found)}, required {number(wanted)} or better",
+        )
+
+
+def _refuse_unknown(key: str, name: str, evidence: Evidence) -> None:
+    if name not in evidence.measured:
+        there = ", ".join(evidence.measured)
+        raise SpecError(f"promotion.{key}: no metric {name!r} is computed of the test rows; there are {there}")
 
 
 def slices(evidence: Evidence) -> Iterator[Check]:

@@ -12,6 +12,7 @@ import pyarrow.csv as pa_csv
 
 from schemas.data import Source
 from schemas.errors import DataError
+from tasks.quotes import cause, told
 from tasks.sources.batch import BLOCK_BYTES, Batch, Malformed
 from tasks.sources.files import File
 from tasks.sources.text import utf8_stream
@@ -84,8 +85,8 @@ class CsvReader:
             yield from pa_csv.open_csv(stream, read, parse, convert)
         except pa.ArrowInvalid as error:
             if "straddl" in str(error):
-                said = f"a row is longer than {BLOCK_BYTES >> 20} MiB: is a quote opened and not closed? ({error})"
-                raise DataError(f"{self._file.path}: {said}") from error
+                said = f"a row is longer than {BLOCK_BYTES >> 20} MiB: is a quote opened and not closed?"
+                raise DataError(f"{self._file.path}: {said} ({told(error)})") from cause(error)
             if "Empty CSV" not in str(error):
                 raise
 

@@ -17,6 +17,7 @@ from fsspec import AbstractFileSystem
 from schemas.data import Source
 from schemas.document import digest
 from schemas.errors import DataError, ResourceError, SpecError
+from tasks.quotes import cause, told
 from tasks.sources.text import TextCheck
 from tasks.stores import open_url
 
@@ -61,11 +62,11 @@ class File:
             with self.system.open(self.path, "rb", compression="infer") as handle:
                 yield handle
         except (EOFError, UnicodeError, ValueError, pa.ArrowException, zlib.error, lzma.LZMAError) as error:
-            raise DataError(f"{self.path} cannot be read as {self.format}: {error}") from error
+            raise DataError(f"{self.path} cannot be read as {self.format}: {told(error)}") from cause(error)
         except OSError as error:
             from_store = "AWS Error" in str(error)
             if error.errno is None and not from_store:  # but from a library that reads the content
-                raise DataError(f"{self.path} cannot be read as {self.format}: {error}") from error
+                raise DataError(f"{self.path} cannot be read as {self.format}: {told(error)}") from cause(error)
             raise ResourceError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
     @property

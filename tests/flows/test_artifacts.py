@@ -52,6 +52,10 @@ def test_a_run_leaves_artifacts_and_one_with_nothing_new_only_says_so(runs: tupl
     assert "| roc\\_auc |" in first
     assert runs[1][0].report in first
     assert "2 of 569 rows rejected" in str(found["rejects"][0].data)
+    described = {what: str(each[-1].description).replace("\\", "") for what, each in found.items()}
+    assert described["summary"] == "nothing new: version 1 promoted: there is no champion yet"
+    assert described["rejects"] == "2 of 569 rows rejected."
+    assert described["plots"] == "version 1"
     assert "secret-of-a-row" not in "".join(str(each.data) for history in found.values() for each in history)
 
 

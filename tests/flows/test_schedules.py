@@ -1,5 +1,6 @@
 """R39: schedules on a real server: of specs and options, with parameters of their own, over changes of the clock."""
 
+import importlib
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,11 +14,13 @@ import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.flows import load_flow_from_entrypoint
 from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
 from flows import deploy as deployments
 from flows import schedules
 from schemas.errors import ResourceError, SpecError
+from schemas.spec import Spec
 from schemas.spec_file import read_spec
 from tasks.examples import write_example
 
@@ -165,3 +168,15 @@ def test_without_a_server_that_answers_nothing_is_served(
     assert done.returncode == error.exit_code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_template_for_prefect_deploy_says_what_the_flow_understands() -> None:
+    """Its spec is valid, and Prefect finds the flow and the pull step that it names."""
+    template = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())
+    (deployment,) = template["deployments"]
+    assert Spec.model_validate(deployment["parameters"]["spec"]).name == deployment["name"]
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    assert flow.validate_parameters(deployment["parameters"])
+    (step,) = template["pull"]
+    module, _, function = next(iter(step)).rpartition(".")
+    assert callable(getattr(importlib.import_module(module), function))

@@ -19,6 +19,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from schemas.changes import Changes
 from schemas.spec import Spec
 from schemas.spec_file import read_spec
+from tasks import decisions
 from tasks.registry import Registry
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -63,16 +64,30 @@ def worker(prefect_ui: str, deployed: Callable[..., Spec], tmp_path: Path) -> It
     process.wait(60)
 
 
-class Form:
-    """The form for a run of the deployment, as the UI shows it; fields are known by the start of their label."""
+@pytest.fixture
+def retraining(prefect_ui: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start to retrain the breast-cancer example with overrides; what still runs in the end is killed."""
+    processes = []
 
-    def __init__(self, browser: Any, client: SyncPrefectClient, address: str) -> None:
+    def start(*overrides: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "flows.cli", "run", "breast-cancer.yaml"]
+        command += [part for setting in overrides for part in ("--set", setting)]
+        environment = {**os.environ, "PREFECT_API_URL": f"{prefect_ui}/api"}
+        with (tmp_path / "run.log").open("ab") as log:
+            processes.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+class Page:
+    """A page of the UI with fields to fill in; they are known by the start of their label."""
+
+    def __init__(self, browser: Any, client: SyncPrefectClient) -> None:
         self._browser, self._client = browser, client
-        deployment = client.read_deployment_by_name("retrain/breast-cancer")
-        browser.get(f"{address}/deployments/deployment/{deployment.id}/run")
-        self._runs_before = {run.id for run in client.read_flow_runs()}
-        self._size = self._sent = 0
-        self._wait_for(self._is_drawn, "form")
 
     def field(self, label: str) -> WebElement:
         """Return the first field of the label, with all that is in it."""
@@ -86,8 +101,35 @@ class Form:
     def choose(self, label: str, option: str) -> None:
         Select(self.field(label).find_element(By.TAG_NAME, "select")).select_by_visible_text(option)
 
+    def press(self, button: str) -> None:
+        """Press the button of this text that can be seen."""
+        found = self._browser.find_elements(By.XPATH, f"//button[normalize-space(.)='{button}']")
+        next(each for each in found if each.is_displayed()).click()
+
+    def wait_for(self, look: Callable[[], Any], what: str, *, seconds: float = 120) -> Any:
+        """Return what is found once it is there; if it does not come, say what the page shows instead."""
+        waiting = WebDriverWait(self._browser, seconds, ignored_exceptions=[WebDriverException, StopIteration])
+        try:
+            return waiting.until(lambda _: look())
+        except TimeoutException as error:
+            toasts = {each.text for each in self._browser.find_elements(By.XPATH, _TOAST)}
+            page = self._browser.find_element(By.TAG_NAME, "body").text
+            raise AssertionError(f"no {what} came; toasts: {toasts}; the page: {page[:2000]}") from error
+
+
+class Form(Page):
+    """The form for a run of the deployment, as the UI shows it."""
+
+    def __init__(self, browser: Any, client: SyncPrefectClient, address: str) -> None:
+        super().__init__(browser, client)
+        deployment = client.read_deployment_by_name("retrain/breast-cancer")
+        browser.get(f"{address}/deployments/deployment/{deployment.id}/run")
+        self._runs_before = {run.id for run in client.read_flow_runs()}
+        self._size = self._sent = 0
+        self.wait_for(self._is_drawn, "form")
+
     def submit(self) -> None:
-        self._browser.find_element(By.XPATH, "//button[normalize-space(.)='Submit']").click()
+        self.press("Submit")
         self._sent += 1
 
     def new_run(self) -> Any:
@@ -104,12 +146,12 @@ class Form:
                 self.submit()
             return None
 
-        return self._wait_for(look, "run")
+        return self.wait_for(look, "run")
 
     def refused(self) -> str:
         """Return what the form says of a mistake, once it has refused to start a run."""
         toast = f"{_TOAST}[contains(., 'Error')]"
-        said = self._wait_for(lambda: self._browser.find_element(By.XPATH, toast).text, "refusal")
+        said = self.wait_for(lambda: self._browser.find_element(By.XPATH, toast).text, "refusal")
         assert not self._new_runs()
         return str(said)
 
@@ -122,14 +164,39 @@ class Form:
     def _new_runs(self) -> list[Any]:
         return [run for run in self._client.read_flow_runs() if run.id not in self._runs_before]
 
-    def _wait_for(self, look: Callable[[], Any], what: str) -> Any:
-        waiting = WebDriverWait(self._browser, 120, ignored_exceptions=[WebDriverException])
-        try:
-            return waiting.until(lambda _: look())
-        except TimeoutException as error:
-            toasts = {each.text for each in self._browser.find_elements(By.XPATH, _TOAST)}
-            page = self._browser.find_element(By.TAG_NAME, "body").text
-            raise AssertionError(f"no {what} came; toasts: {toasts}; the page: {page[:2000]}") from error
+
+class Question(Page):
+    """The page of a run that waits for a person, and the dialog behind its Resume."""
+
+    def __init__(self, browser: Any, client: SyncPrefectClient, address: str) -> None:
+        super().__init__(browser, client)
+        self._run = self.wait_for(self._waiting, "run that waits", seconds=400)
+        browser.get(f"{address}/runs/flow-run/{self._run.id}")
+        self.wait_for(lambda: self.press("Resume") or True, "button to resume by")
+        self.wait_for(lambda: self.field("Why"), "dialog")
+
+    @property
+    def text(self) -> str:
+        """What the dialog says."""
+        return str(self._browser.find_element(By.CSS_SELECTOR, "[role=dialog]").text)
+
+    def answer(self, decision: str, *, who: str, why: str) -> None:
+        """Fill the dialog in and send it; again if the server was too busy, as a person would."""
+        self.choose("Decision", decision)
+        self.write("Who", who)
+        self.write("Why", why)
+        self.press("Submit")
+        self.wait_for(self._is_answered, "end of the wait")
+
+    def _is_answered(self) -> bool:
+        if self._client.read_flow_run(self._run.id).state_name != "Paused":
+            return True
+        if self._browser.find_elements(By.XPATH, f"{_TOAST}[contains(., 'Failed')]"):
+            self.press("Submit")
+        return False
+
+    def _waiting(self) -> Any:
+        return next(run for run in self._client.read_flow_runs() if run.state_name == "Paused")
 
 
 def test_the_server_has_its_ui_with_it(browser: Any, prefect_ui: str) -> None:
@@ -208,3 +275,32 @@ def test_a_mistake_is_refused_in_the_form(
     form.write(label, written)
     form.submit()
     assert said in form.refused()
+
+
+def test_a_person_declines_one_version_and_approves_the_next(
+    browser: Any,
+    prefect_ui: str,
+    client: SyncPrefectClient,
+    evermodel: Evermodel,
+    retraining: Callable[..., subprocess.Popen[bytes]],
+    tmp_path: Path,
+) -> None:
+    """R40: in the dialog of the run's page, which says what it is about."""
+    evermodel("example", "breast-cancer")
+    registry = Registry(workspace=str(tmp_path / ".evermodel"))
+    for version, decision, aliases in (
+        ("1", "decline", {"challenger"}),
+        ("2", "approve", {"challenger", "champion"}),
+    ):
+        process = retraining(
+            f"training.epochs={version}", "network.hidden=[8]", "promotion={promote: approve, smoke: 0}"
+        )
+        question = Question(browser, client, prefect_ui)
+        assert f"breast-cancer version {version} waits for approval" in question.text
+        assert "approve: the version becomes champion. decline: the champion stays." in question.text
+        question.answer(decision, who="Ada", why="seen in the UI")
+        assert process.wait(120) == 0
+        found = registry.find("breast-cancer", version)
+        assert set(found.aliases) == aliases
+        last = decisions.of(found)[-1]
+        assert (last.who, last.why) == ("Ada", "seen in the UI")

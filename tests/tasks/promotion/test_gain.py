@@ -15,7 +15,8 @@ from tasks.metrics import DEFAULT_METRIC, Scored
 from tasks.promotion.champion import Champion
 from tasks.promotion.evidence import Evidence
 from tasks.promotion.gain import comparison, confidence, gain
-from tasks.promotion.guards import guards
+from tasks.promotion.gate import verdict
+from tasks.promotion.guards import guards, required
 
 PROBLEMS = ("regression", "multioutput_regression", "binary", "multiclass", "multilabel")
 
@@ -162,3 +163,33 @@ def test_a_guard_knows_that_lower_errors_are_better() -> None:
 def test_an_unknown_guard_is_refused_even_without_a_champion() -> None:
     with pytest.raises(SpecError, match="no metric 'recal' is computed of the test rows; there are roc_auc"):
         list(guards(evidence(pair("binary")[0], None, guards={"recal": 0})))
+
+
+@pytest.mark.parametrize(
+    ("problem", "limits", "passed"),
+    [
+        ("binary", {"roc_auc": 0.7}, True),
+        ("binary", {"roc_auc": 0.999}, False),
+        ("regression", {"mean_absolute_error": 1e9}, True),
+        ("regression", {"mean_absolute_error": 1e-9}, False),
+    ],
+)
+def test_a_required_value_is_reached_with_or_without_a_champion(
+    problem: str, limits: dict[str, float], passed: bool
+) -> None:
+    better, worse = pair(problem, skill=0.5)
+    for champion in (worse, None):
+        found = only(required(evidence(better, champion, required=limits)))
+        assert (found.passed, found.wanted) == (passed, *limits.values())
+        assert "or better" in found.sentence
+    with pytest.raises(SpecError, match=r"promotion.required: no metric 'recal'"):
+        list(required(evidence(better, None, required={"recal": 0})))
+
+
+def test_a_challenger_below_what_is_required_is_refused_though_it_beats_the_champion() -> None:
+    better, worse = pair("regression", skill=0.5)
+    found = verdict(evidence(better, worse, required={"r2": 0.999999}, leakage=None))
+    assert not found.better
+    assert [each.name for each in found.checks if not each.passed] == ["required r2"]
+    assert found.reason.startswith("not promoted: ")
+    assert "required" in found.reason
