@@ -61,8 +61,8 @@ class Promotion(Document):
     """Metrics beside the deciding one, and by how much each may be worse than the champion's: `{recall: 0.02}`."""
     required: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     """Values that metrics have to reach on the test rows, of a first version too: `{r2: 0.3}` is at least 0.3, and
-    `{mean_absolute_error: 50}`, where less is better, at most 50. Where labels are broken a champion is no help: on such
-    rows it is bad as well."""
+    `{mean_absolute_error: 50}`, where less is better, at most 50. Where labels are broken a champion is no help: on
+    such rows it is bad as well."""
     slices: PromotionSlices | None = None
     """Parts of the test rows on which a challenger may not do worse."""
     leakage: Leakage | None = Field(default_factory=Leakage)

@@ -61,7 +61,7 @@ def worker(prefect_ui: str, deployed: Callable[..., Spec], tmp_path: Path) -> It
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     yield
     process.send_signal(signal.SIGINT)
-    process.wait(60)
+    process.wait(300)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ class Question(Page):
 
 def test_the_server_has_its_ui_with_it(browser: Any, prefect_ui: str) -> None:
     browser.get(f"{prefect_ui}/deployments")
-    WebDriverWait(browser, 60).until(lambda page: "Deployments" in page.find_element(By.TAG_NAME, "body").text)
+    WebDriverWait(browser, 300).until(lambda page: "Deployments" in page.find_element(By.TAG_NAME, "body").text)
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(each => each.name)")
     assert [each for each in loaded if not each.startswith(prefect_ui)] == []
 
