@@ -171,6 +171,7 @@ def test_a_better_model_replaces_the_champion_and_rollback_brings_it_back(spec: 
 def test_what_changes_no_bundle_and_no_verdict_makes_no_second_version(
     first: RunResult, spec: Spec, tmp_path: Path, part: str, keys: dict[str, object]
 ) -> None:
+    """R40: what is registered is told apart by what it is and by what it was asked."""
     again = retrain(changed(spec, part, **keys), workspace=str(tmp_path / "ws"))
     assert "register" not in cached(again)
     assert again.model == first.model
