@@ -12,7 +12,7 @@ import numpy as np
 from schemas import fits
 from schemas.contract import Contract
 from schemas.document import digest
-from schemas.errors import ResourceError, SpecError
+from schemas.errors import ResourceError, SpecError, UnloadableError
 from schemas.named import Loss
 from schemas.names import is_reference
 from schemas.networks import Custom
@@ -133,7 +133,11 @@ def _champion(
     if champion is None or champion.encoder != encoder:
         return None, ()
     ours = architecture.build(request.network, encoder.slots, encoder.target, train.inputs)
-    if why_not := compatibility.other_weights(champion.network, ours):
+    try:
+        why_not = compatibility.other_weights(champion.network, ours)
+    except UnloadableError as error:
+        why_not = f"the champion's network does not load ({error})"
+    if why_not:
         log.warning("train: %s", said := compatibility.fresh(why_not))
         return None, [said]
     log.info("train: begins from the champion's weights")
