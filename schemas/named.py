@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, ConfigDict, model_validator
 
@@ -91,64 +91,58 @@ class Optimizer(Named):
         return self
 
 
-class Initializer(Named):
+class _KerasObject(Named):
+    """Something of a catalogue of Keras's that needs no more than a look there."""
+
+    catalogue: ClassVar[Kind]
+
+    name: str
+    """The Keras class name or its snake-case form."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        names.refuse_arguments(names.find(self.name, self.catalogue), self.arguments)
+        return self
+
+
+class _Limit(_KerasObject):
+    @model_validator(mode="after")
+    def _not_negative(self) -> Self:
+        """Refuse, where Keras would take it, a strength or a norm below 0."""
+        for name, value in self.arguments.items():
+            if not isinstance(value, str) and not (isinstance(value, int | float) and 0 <= value < math.inf):
+                raise ValueError(f"{self.name} wants a number of 0 or more for {name}, got {value!r}")
+        return self
+
+
+class Initializer(_KerasObject):
     """A Keras initialiser with its arguments: `he_normal`, or `{name: truncated_normal, stddev: 0.1}`.
 
     A text alone is the name.
     """
 
+    catalogue = "initializer"
     model_config = ConfigDict(json_schema_extra=_offering("initializer"))
 
-    name: str
-    """The Keras class name or its snake-case form."""
 
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        names.refuse_arguments(names.find(self.name, "initializer"), self.arguments)
-        return self
-
-
-def _refuse_negative(named: Named) -> None:
-    """Refuse, where a library would take it, a strength or a norm below 0."""
-    for name, value in named.arguments.items():
-        if not isinstance(value, str) and not (isinstance(value, int | float) and 0 <= value < math.inf):
-            raise ValueError(f"{named.name} wants a number of 0 or more for {name}, got {value!r}")
-
-
-class Regularizer(Named):
+class Regularizer(_Limit):
     """A Keras regularizer with its arguments: `l1_l2`, or `{name: orthogonal_regularizer, factor: 0.01}`.
 
     A text alone is the name.
     """
 
+    catalogue = "regularizer"
     model_config = ConfigDict(json_schema_extra=_offering("regularizer"))
 
-    name: str
-    """The Keras class name or its snake-case form."""
 
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        names.refuse_arguments(names.find(self.name, "regularizer"), self.arguments)
-        _refuse_negative(self)
-        return self
-
-
-class Constraint(Named):
+class Constraint(_Limit):
     """A Keras constraint with its arguments: `non_neg`, or `{name: max_norm, max_value: 2}`.
 
     A text alone is the name.
     """
 
+    catalogue = "constraint"
     model_config = ConfigDict(json_schema_extra=_offering("constraint"))
-
-    name: str
-    """The Keras class name or its snake-case form."""
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        names.refuse_arguments(names.find(self.name, "constraint"), self.arguments)
-        _refuse_negative(self)
-        return self
 
 
 class Metric(Named):
