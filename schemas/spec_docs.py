@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,6 +110,7 @@ class _Reference:
         self._schema = schema
         self._models: dict[str, dict[str, Any]] = schema["$defs"]
         self._sections: dict[str, _Section] = {}
+        self._kinds_said: Counter[str] = Counter()
         self._find(schema, "")
 
     def _find(self, model: dict[str, Any], path: str) -> None:
@@ -153,7 +155,9 @@ class _Reference:
         said = f", {_code(default[key])} when `{key}` is left out" if key in default else ""
         yield f"One of {len(variants)} forms{said}:\n"
         for tag in variants:
-            yield f"- [`{key}: {tag}`](#{_anchor(f'{key}: {tag}')})"
+            heading = f"{key}: {tag}"
+            yield f"- [`{heading}`](#{_anchor(heading, before=self._kinds_said[heading])})"
+            self._kinds_said[heading] += 1
         for tag, model in variants.items():
             yield f"\n### `{key}: {tag}`\n"
             yield model["description"] + "\n"
@@ -257,9 +261,10 @@ def _code(value: Any) -> str:
     return f"`{value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}`"
 
 
-def _anchor(title: str) -> str:
-    """Return the fragment by which GitHub links to a heading."""
-    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+def _anchor(title: str, *, before: int = 0) -> str:
+    """Return the fragment by which GitHub links to a heading; `before` others on the page are the same."""
+    fragment = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+    return f"{fragment}-{before}" if before else fragment
 
 
 def main(arguments: list[str] | None = None) -> int:
