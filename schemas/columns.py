@@ -4,10 +4,12 @@ Each kind is one class with a `kind` tag. Its encoder, of the same kind, is in `
 """
 
 import math
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, model_validator
 
+from schemas import names
 from schemas.document import Document
 
 DatetimePart = Literal[
@@ -196,6 +198,29 @@ class TensorColumn(_Column):
         return math.prod(self.shape)
 
 
+class CustomColumn(_Column):
+    """Numbers that code of your own makes: `{kind: custom, encoder: module:factory, of: numeric, bins: 8}`.
+
+    The factory gets the keys beside `of` as arguments, and returns an object with four methods: `observe(values)` takes
+    the training values, batch by batch; `state()` returns what was learned of them, as JSON has it; `names(state)` one
+    name for each number that comes out; `transform(values, state)` the numbers, finite, of shape (n, names). The object
+    that transforms is a fresh one, and several threads call it: all that it knows is the state.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Literal["custom"] = "custom"
+    encoder: str = Field(pattern=names.REFERENCE)
+    """The factory, as module:factory. The operator allows its module by EVERMODEL_ALLOW_MODULES."""
+    of: Literal["text", "numeric"] = "text"
+    """What the array of values holds. text: texts, None where one is missing. numeric: float64, NaN where missing."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that stand beside the factory."""
+        return dict(self.model_extra or {})
+
+
 Column = Annotated[
     NumericColumn
     | OrdinalColumn
@@ -207,8 +232,14 @@ Column = Annotated[
     | TextColumn
     | DatetimeColumn
     | BooleanColumn
-    | TensorColumn,
+    | TensorColumn
+    | CustomColumn,
     Discriminator("kind"),
 ]
 CategoricalColumn = OrdinalColumn | OneHotColumn | EmbeddingColumn | TargetMeanColumn
 """Kinds with one category a row, of which a list is kept."""
+
+
+def own_encoders(columns: Mapping[str, Column]) -> tuple[str, ...]:
+    """Return the factories of the user's own that columns name, as module:factory."""
+    return tuple(dict.fromkeys(each.encoder for each in columns.values() if isinstance(each, CustomColumn)))

@@ -36,7 +36,7 @@ class TrainingError(EvermodelError):
 
 
 class UnloadableError(ResourceError):
-    """A network that cannot be loaded here though its file is as it was made: its own code or Keras is another one."""
+    """A network or encoder that does not load here though its file is as it was made: its own code or Keras differs."""
 
 
 class StoppedError(BaseException):

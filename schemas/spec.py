@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from schemas import misfits, names, tuning
-from schemas.columns import Column
+from schemas.columns import Column, own_encoders
 from schemas.data import Data, HashSplit, Name, Problem, Split, Target, TimeSplit
 from schemas.document import Document
 from schemas.drift import Drift
@@ -92,4 +92,5 @@ class Spec(Document):
         named = [*self.evaluation.wanted, self.training.loss, self.tuning and self.tuning.metric]
         own = [each.name for each in named if each and names.is_reference(each.name)]
         model = [self.data.model] if self.data.model else []
-        return (*model, *own, *([self.network.builder] if isinstance(self.network, Custom) else []))
+        builder = [self.network.builder] if isinstance(self.network, Custom) else []
+        return (*model, *own_encoders(self.columns), *own, *builder)

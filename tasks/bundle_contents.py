@@ -31,7 +31,7 @@ class Manifest(Record):
     tensorflow: str
     """Version of TensorFlow it was trained with."""
     code: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of the sources of the loss and the network's builder that are the user's own, by module:name."""
+    """SHA-256 of the sources of loss, network's builder and encoders that are the user's own, by module:name."""
 
     @property
     def network(self) -> str:

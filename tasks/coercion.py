@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from schemas.columns import (
     BooleanColumn,
     Column,
+    CustomColumn,
     DatetimeColumn,
     EmbeddingColumn,
     HashingColumn,
@@ -269,6 +270,12 @@ def _tensor(values: pa.Array, column: TensorColumn, name: str, nulls: Sequence[s
     return Coerced(tensor, ((wrong, shape), (unreadable, "holds something that is no finite number")))
 
 
+def _custom(values: pa.Array, column: CustomColumn, name: str, nulls: Sequence[str]) -> Coerced:
+    if column.of == "numeric":
+        return to_numbers(values, name=name, nulls=nulls)
+    return _categorical(values, column, name, nulls)
+
+
 def _number_lists(values: pa.Array, name: str, nulls: Sequence[str]) -> tuple[pa.ListArray, Mask]:
     """Return one flat list of float64 a row (NaN for what is no number), and where the row has no value."""
     if not pa.types.is_nested(values.type):
@@ -349,4 +356,5 @@ _COERCE: dict[type, Callable[..., Coerced]] = {
     DatetimeColumn: _datetime,
     BooleanColumn: _boolean,
     TensorColumn: _tensor,
+    CustomColumn: _custom,
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from schemas.contract import Contract
+from tasks import plugins
 from tasks.bundle_contents import BundleContents
 from tasks.encoders.target import TargetFitter, predicted
 
@@ -45,6 +46,9 @@ def other_encoding(champion: BundleContents, contract: Contract, targets: Iterab
     names = sorted({*theirs.columns, *contract.columns})
     if other := [name for name in names if theirs.columns.get(name) != contract.columns.get(name)]:
         return f"columns are other than the champion's: {', '.join(other)}"
+    now = plugins.source_digests(champion.encoder.code)
+    if changed := [name for name, source in champion.encoder.code.items() if now[name] != source]:
+        return f"the source of {', '.join(changed)} has changed"
     fitter = TargetFitter(contract)
     for batch in targets:
         fitter.observe(batch)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from schemas.columns import own_encoders
 from schemas.contract import Contract
 from schemas.document import digest
-from schemas.stages import EncodeRequest, EncodeResult, IngestResult
-from tasks import compatibility, features, stage
+from schemas.stages import EncodeRequest, EncodeResult, IngestResult, Input
+from tasks import compatibility, features, plugins, stage
 from tasks.bundle_contents import BundleContents
 from tasks.encoders import table as encoders
 from tasks.encoders.table import TableEncoder
@@ -21,6 +22,7 @@ from tasks.parallel import ahead, in_order
 from tasks.splits import SPLITS
 from tasks.tables import ROW_GROUP_ROWS, TableWriter, read_batches
 from tasks.typed_rows import typed_schema
+from tasks.workspaces import place
 
 log = logging.getLogger("evermodel.encode")
 
@@ -30,14 +32,26 @@ _VALUES_AT_ONCE = 1 << 24
 
 
 def run_key(request: EncodeRequest) -> str:
-    """Return the run key: it changes with the request and with any byte of what ingest published."""
-    return stage.run_key("encode", request, version=VERSION)
+    """Return the run key: it changes with the request, any byte that ingest published, and the source of own code."""
+    code = plugins.source_digests(_own_encoders(request.ingest))
+    return stage.run_key("encode", request, version=VERSION, **({"code": digest(code)} if code else {}))
+
+
+def _own_encoders(ingest: Input) -> tuple[str, ...]:
+    """Return the encoders of the user's own that ingested rows want; none where nothing is ingested, as `run` says."""
+    source = place(ingest.path)
+    result = stage.published(IngestResult, source)
+    if result is None:
+        return ()
+    stage.verify(source.directory, {"contract.json": result.files["contract.json"]})
+    return own_encoders(Contract.load(source.directory / "contract.json").columns)
 
 
 def run(request: EncodeRequest) -> EncodeResult:
     """Fit in one pass over the training rows, transform all splits, publish both.
 
-    Raises DataError for a number that does not fit float32 and for a class that training does not have.
+    Raises DataError for a number that does not fit float32 and for a class that training does not have, and SpecError
+    for an encoder of the user's own that is not allowed, fails or returns something else than it should.
     """
     return stage.publish(EncodeResult, request, stage="encode", key=run_key(request), make=_make)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.columns import TensorColumn
+from schemas.columns import CustomColumn, TensorColumn
 from schemas.contract import SPLIT, Contract
 from schemas.profile import ColumnProfile, Histogram, Profile
 from schemas.reference import Buckets, Categories, Marginal, Reference, Times
@@ -31,7 +31,10 @@ class Profiler:
 
     def __init__(self, contract: Contract, *, with_target: bool = True) -> None:
         """Start with no rows."""
-        kinds = {name: column.kind for name, column in contract.columns.items()}
+        kinds = {
+            name: column.of if isinstance(column, CustomColumn) else column.kind
+            for name, column in contract.columns.items()
+        }
         target = "labels" if contract.labels_in_lists else "number" if contract.target_is_number else "label"
         self._targets = contract.target.names if with_target else ()
         self._columns = {name: _Column(kind) for name, kind in (kinds | dict.fromkeys(self._targets, target)).items()}

@@ -105,7 +105,7 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
         contract=ingested / "contract.json",
         encoder=encoded / "encoder.json",
         save_format=request.training.save_format,
-        code=own_code(request),
+        code=own_code(request) | encoder.code,
     )
     written = bundle.Bundle(Input(path=str(out / "bundle")))
     bundle.add_reference(out / "bundle", references.of_bundle(written, ingested, refitted=request.refit))

@@ -6,7 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.columns import BooleanColumn, DatetimeColumn, MultiHotColumn, NumericColumn, TensorColumn
+from schemas.columns import (
+    BooleanColumn,
+    CustomColumn,
+    DatetimeColumn,
+    MultiHotColumn,
+    NumericColumn,
+    TensorColumn,
+)
 from schemas.contract import KEY, ROW, SLICE, SPLIT, WEIGHT, Contract
 from schemas.data import REGRESSION
 from tasks.coercion import (
@@ -33,7 +40,7 @@ def typed_schema(contract: Contract, *, with_target: bool) -> pa.Schema:
     """Return the Arrow schema of accepted rows: row number, features, then target, weight, split, slices and keys."""
     fields = [(ROW, pa.int64())]
     for name, column in contract.columns.items():
-        if isinstance(column, NumericColumn):
+        if isinstance(column, NumericColumn) or (isinstance(column, CustomColumn) and column.of == "numeric"):
             fields.append((name, pa.float64()))
         elif isinstance(column, DatetimeColumn):
             fields.append((name, TIMESTAMP))

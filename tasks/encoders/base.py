@@ -15,6 +15,8 @@ from schemas.errors import DataError
 Array = np.ndarray[Any, np.dtype[Any]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
+TOO_LARGE = "too large for float32 after scaling"
+
 
 class Fitted(Record, ABC):
     """A fitted encoder of one column. Its numbers are finite: JSON has no others."""
@@ -39,6 +41,11 @@ class Fitted(Record, ABC):
     def outputs(self) -> tuple[str, ...]:
         """Names of the numbers that come out."""
         return (self.name,)
+
+    @property
+    def not_finite(self) -> str:
+        """What is wrong where an encoded number is not finite, and what helps."""
+        return f"{TOO_LARGE}; set maximum, or scale log"
 
 
 class Marked(Fitted, ABC):
@@ -92,13 +99,13 @@ def vector_size(codes: int) -> int:
     return min(64, round(1.6 * codes**0.56))
 
 
-def refuse_overflow(encoded: Array, rows: pa.Table, *, what: str, remedy: str) -> None:
-    """Raise DataError, with the first row, when encoded values of shape (n, ...) are not finite."""
+def refuse_overflow(encoded: Array, rows: pa.Table, *, what: str, why: str) -> None:
+    """Raise DataError, with the first row, when encoded values of shape (n, ...) are not finite, and say why."""
     if np.isfinite(encoded).all():
         return
     finite = np.isfinite(encoded.reshape(len(encoded), -1)).all(axis=1)
     row, count = rows.column(ROW)[int(np.argmin(finite))], int((~finite).sum())
-    raise DataError(f"{what}, row {row} (rows like it here: {count:,}): too large for float32 after scaling; {remedy}")
+    raise DataError(f"{what}, row {row} (rows like it here: {count:,}): {why}")
 
 
 def missing(values: pa.Array) -> Floats:

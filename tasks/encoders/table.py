@@ -16,7 +16,7 @@ from schemas.columns import Column, TargetMeanColumn
 from schemas.contract import ROW, WEIGHT, Contract
 from schemas.document import Record
 from schemas.errors import DataError
-from tasks.encoders.base import Array, Fitted, Fitter, refuse_overflow
+from tasks.encoders.base import TOO_LARGE, Array, Fitted, Fitter, refuse_overflow
 from tasks.encoders.boolean import BooleanEncoder, BooleanFitter
 from tasks.encoders.categorical import (
     CategoryEncoder,
@@ -26,6 +26,7 @@ from tasks.encoders.categorical import (
     OneHotEncoder,
     OrdinalEncoder,
 )
+from tasks.encoders.custom import CustomEncoder, CustomFitter
 from tasks.encoders.datetimes import DatetimeEncoder, DatetimeFitter
 from tasks.encoders.hashing import HashingEncoder, HashingFitter
 from tasks.encoders.numeric import NumericEncoder, NumericFitter, QuantileEncoder
@@ -50,7 +51,8 @@ FittedColumn = Annotated[
     | TextEncoder
     | DatetimeEncoder
     | BooleanEncoder
-    | TensorEncoder,
+    | TensorEncoder
+    | CustomEncoder,
     Discriminator("kind"),
 ]
 
@@ -66,6 +68,7 @@ _FITTERS: dict[str, type] = {
     "datetime": DatetimeFitter,
     "boolean": BooleanFitter,
     "tensor": TensorFitter,
+    "custom": CustomFitter,
 }
 
 NUMBERS = "numbers"
@@ -128,6 +131,11 @@ class TableEncoder(Record):
         }
 
     @property
+    def code(self) -> dict[str, str]:
+        """The SHA-256 of the sources of encoders that are the user's own, by module:factory."""
+        return {each.encoder: each.source for each in self.columns if isinstance(each, CustomEncoder)}
+
+    @property
     def width(self) -> int:
         """How many numbers and codes an encoded row has."""
         return sum(math.prod(slot.shape) for slot in self.slots)
@@ -139,8 +147,8 @@ class TableEncoder(Record):
         their features. Raises DataError when a number does not fit float32 after scaling.
         """
         encoded = {each.name: self._encoded(each, rows, training=training) for each in self.columns}
-        for name, values in encoded.items():
-            refuse_overflow(values, rows, what=f"column {name!r}", remedy="set maximum, or scale log")
+        for each in self.columns:
+            refuse_overflow(encoded[each.name], rows, what=f"column {each.name!r}", why=each.not_finite)
         numbers = [encoded[each.name] for each in self.columns if each.slot == "numeric"]
         inputs = {name: encoded[each.name] for name, each in self._inputs.items()}
         return ({NUMBERS: _side_by_side(numbers)} if numbers else {}) | inputs
@@ -238,5 +246,5 @@ def weights(rows: pa.Table) -> Array | None:
         return None
     with np.errstate(over="ignore"):
         weights = rows.column(WEIGHT).to_numpy().astype(np.float32)
-    refuse_overflow(weights, rows, what="the sample weight", remedy="divide all weights by the largest")
+    refuse_overflow(weights, rows, what="the sample weight", why=f"{TOO_LARGE}; divide all weights by the largest")
     return weights

@@ -14,7 +14,7 @@ from schemas.contract import ROW, Contract
 from schemas.data import REGRESSION
 from schemas.document import Record
 from schemas.errors import DataError
-from tasks.encoders.base import Array, Floats, refuse_overflow
+from tasks.encoders.base import TOO_LARGE, Array, Floats, refuse_overflow
 from tasks.moments import Moments
 from tasks.tables import single_array
 
@@ -47,7 +47,8 @@ class NumberTarget(Record):
         with np.errstate(over="ignore"):
             encoded = ((self.truth(rows) - np.array(self.centers)) / np.array(self.scales)).astype(np.float32)
         for name, values in zip(self.names, encoded.T, strict=True):
-            refuse_overflow(values, rows, what=f"target {name!r}", remedy="learn its logarithm, or take such rows out")
+            why = f"{TOO_LARGE}; learn its logarithm, or take such rows out"
+            refuse_overflow(values, rows, what=f"target {name!r}", why=why)
         return encoded
 
     def truth(self, rows: pa.Table) -> Array:

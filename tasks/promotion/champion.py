@@ -44,7 +44,7 @@ def score(source: Input, challenger: Bundle, rows: Path, test: Scored, *, versio
     try:
         said = [champion.predict(batch) for batch in _readable(champion, rows, missing)]
     except UnloadableError as error:
-        return Champion(version, why_not=f"its network does not load ({error})")
+        return Champion(version, why_not=f"it does not load ({error})")
     except (DataError, KeyError, ValueError, pa.ArrowException) as error:  # Arrow's own are ValueErrors, but not all
         return Champion(version, why_not=f"it cannot read the present rows ({error})")
     predicted = _aligned(np.concatenate(said), champion.outputs, test.names)

@@ -136,11 +136,12 @@ def test_what_cannot_be_trained_is_refused_before_data_is_read(
 
 @pytest.mark.slow
 def test_own_code_runs_where_the_operator_allows_it(evermodel: Evermodel, tmp_path: Path) -> None:
-    """R22, R36: from the spec to predictions, with a loss, a metric and a network of one's own."""
+    """R22, R36: from the spec to predictions, with a loss, a metric, an encoder and a network of one's own."""
     evermodel("example", "breast-cancer")
     own = (
         "network={kind: custom, builder: 'examples.networks:autoencoder', epochs: 1}",
         "training.loss={name: 'examples.losses:focal', gamma: 1.5}",
+        "columns.mean area={kind: custom, encoder: 'examples.encoders:PiecewiseLinear', of: numeric}",
         "evaluation.metrics=[{name: 'examples.losses:share_within', tolerance: 0.3}, matthews_corrcoef]",
     )
     keys = [part for each in (*own, "training.epochs=2") for part in ("--set", each)]
@@ -149,7 +150,11 @@ def test_own_code_runs_where_the_operator_allows_it(evermodel: Evermodel, tmp_pa
     done = evermodel("run", "breast-cancer.yaml", *keys, "--allow-module", "examples", "--json")
     test = json.loads(done.stdout)["metrics"]["test"]
     assert {"matthews_corrcoef", "share_within(tolerance=0.3)", "roc_auc"} <= test.keys()
-    evermodel("predict", "breast-cancer", "breast-cancer.csv", "-o", "said.parquet")
+    asked = ("predict", "breast-cancer", "breast-cancer.csv", "-o", "said.parquet")
+    refused = evermodel(*asked, check=False)
+    assert refused.returncode == 4
+    assert "column 'mean area' needs examples.encoders:PiecewiseLinear, which does not load" in refused.stderr
+    evermodel(*asked, "--allow-module", "examples")
     assert len(pd.read_parquet(tmp_path / "said.parquet")) == 569
 
 

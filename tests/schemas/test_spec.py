@@ -288,8 +288,9 @@ def test_own_code_that_a_spec_names_is_listed():
         network={"kind": "custom", "builder": "own:network"},
         training={"loss": {"name": "own:loss", "threshold": 2}},
         evaluation={"metrics": ["own:metric", "accuracy"], "metric": "roc_auc"},
+        columns={name: {"kind": "custom", "encoder": "own:encoder"} for name in ("a", "b")},
     )
-    assert sorted(named.own_code) == ["own:loss", "own:metric", "own:network"]
+    assert sorted(named.own_code) == ["own:encoder", "own:loss", "own:metric", "own:network"]
 
 
 @pytest.mark.parametrize(

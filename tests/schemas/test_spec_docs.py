@@ -48,6 +48,7 @@ def test_every_link_of_the_page_leads_to_a_heading():
     headings = {spec_docs._anchor(title, before=titles[:at].count(title)) for at, title in enumerate(titles)}
     links = {*re.findall(r"\]\(#([^)]*)\)", page)}
     assert links <= headings
+    assert {"kind-custom", "kind-custom-1"} <= links, "a column and a network"
 
 
 def test_every_row_of_a_table_has_four_cells():

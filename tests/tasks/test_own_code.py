@@ -237,9 +237,7 @@ def test_a_champion_whose_code_has_changed_is_not_replaced_unasked_and_ends_no_e
     )
     verdict = evaluate.run(request).verdict
     assert not verdict.better
-    assert "the champion (version 1) cannot be compared on the present test rows: its network does not load" in (
-        verdict.reason
-    )
+    assert "the champion (version 1) cannot be compared on the present test rows: it does not load" in verdict.reason
     warm = train.run(diabetes.model_copy(update={"champion": request.champion}))
     assert warm.started_from is None
     assert "training begins afresh, as the champion's network does not load (" in warm.warnings[0]
