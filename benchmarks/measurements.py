@@ -5,6 +5,8 @@ measurement needs them, in the process that measures.
 """
 
 import contextlib
+import functools
+import importlib.util
 import itertools
 import multiprocessing
 import os
@@ -107,11 +109,7 @@ def side_by_side(count: int, rows: int, **keys: Any) -> Measurement:
     """Return a measurement of engines in processes of their own, a thread each; rows are those of all together."""
     before = dict(os.environ)
     os.environ.update(ONE_THREAD)
-    spawn, ends = multiprocessing.get_context("spawn"), []
-    for _ in range(count):
-        end, other = spawn.Pipe()
-        spawn.Process(target=_train_when_told, args=(other, rows, keys), daemon=True).start()
-        ends.append(end)
+    ends = [_apart(functools.partial(_engine_apart, rows, **keys)) for _ in range(count)]
     os.environ.clear()
     os.environ.update(before)
 
@@ -124,11 +122,22 @@ def side_by_side(count: int, rows: int, **keys: Any) -> Measurement:
     return timed(count * rows, epoch)
 
 
-def _train_when_told(orders: Connection, rows: int, keys: dict[str, Any]) -> None:
+def _engine_apart(rows: int, **keys: Any) -> Measurement:
     from tasks import bundle
 
     bundle.load_tensorflow()
-    measure = engine(*table(rows), **keys)
+    return engine(*table(rows), **keys)
+
+
+def _apart(make: Callable[[], Measurement]) -> Connection:
+    """Return the end of a pipe to a new process, which takes the measurement whenever it is sent something."""
+    end, other = multiprocessing.get_context("spawn").Pipe()
+    multiprocessing.get_context("spawn").Process(target=_measure_when_told, args=(other, make), daemon=True).start()
+    return end
+
+
+def _measure_when_told(orders: Connection, make: Callable[[], Measurement]) -> None:
+    measure = make()
     with contextlib.suppress(EOFError):  # the benchmark has ended
         while True:
             orders.recv()
@@ -198,23 +207,37 @@ def scikit_learn(x: Any, y: Any) -> Measurement:
     return timed(len(x), lambda: trained.partial_fit(x, y[:, 0]))
 
 
-def pytorch(x: Any, y: Any) -> Measurement | None:
-    """Return PyTorch's measurement if it is installed: data in memory, no DataLoader."""
-    try:
-        import torch
-    except ImportError:
+def pytorch(rows: int) -> Measurement | None:
+    """Return PyTorch's measurement if it is installed: data in memory, no DataLoader, in a process of its own.
+
+    One process cannot hold its libraries and TensorFlow's.
+    """
+    if importlib.util.find_spec("torch") is None:
         return None
+    end = _apart(functools.partial(_pytorch, rows))
+
+    def measure() -> float:
+        end.send(None)
+        return float(end.recv())
+
+    return measure
+
+
+def _pytorch(rows: int) -> Measurement:
+    import torch
+
+    x, y, _ = table(rows)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     sizes = (COLUMNS, *HIDDEN)
     hidden = [layer for a, b in itertools.pairwise(sizes) for layer in (torch.nn.Linear(a, b), torch.nn.ReLU())]
     trained = torch.nn.Sequential(*hidden, torch.nn.Linear(HIDDEN[-1], 1))
     optimizer = torch.optim.Adam(trained.parameters(), fused=True)
-    rows, truth = torch.from_numpy(x), torch.from_numpy(y)
+    inputs, truth = torch.from_numpy(x), torch.from_numpy(y)
 
     def epoch() -> None:
-        for batch in torch.randperm(len(rows)).split(256):
+        for batch in torch.randperm(rows).split(256):
             optimizer.zero_grad()
-            torch.nn.functional.mse_loss(trained(rows[batch]), truth[batch]).backward()
+            torch.nn.functional.mse_loss(trained(inputs[batch]), truth[batch]).backward()
             optimizer.step()
 
-    return timed(len(x), epoch)
+    return timed(rows, epoch)

@@ -19,7 +19,7 @@ _ROWS, _HELD_OUT = 60_000, 20_000
 def main() -> None:
     """Measure, and print a table in Markdown, or put it into docs/benchmarks.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=15)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     arguments = parser.parse_args()

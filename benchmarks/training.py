@@ -165,7 +165,7 @@ def _variants(rows: int, threads: int, folder: Path) -> dict[str, Measurement]:
         "8 members, from building to epoch 10, 64-32, batch 64": wholly(1, members, *few, **small),
         "8 trainings one by one, 64-32, batch 64": wholly(8, engine, *few, **small),
     }
-    torch = pytorch(x, y)
+    torch = pytorch(rows)
     return variants | ({"PyTorch, fused Adam, batch 256": torch} if torch else {})
 
 

@@ -26,7 +26,7 @@ def main() -> None:
     """Measure, and print tables in Markdown, or put them into docs/benchmarks.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, help="flights, drawn at random; by default all 327,346")
-    parser.add_argument("--epochs", type=int, nargs="+", default=[5, 20])
+    parser.add_argument("--epochs", type=int, nargs="+", default=[5, 20, 60])
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     arguments = parser.parse_args()
