@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def engine(
     *,
     batch_size: int,
     codes: Any = None,
-    lazy: bool = True,
+    lazy: bool | Literal["auto"] = "auto",
     validated: int = 0,
     folder: Path | None = None,
     epochs: int = 200,
@@ -186,14 +186,14 @@ def fit(x: Any, y: Any, *, batch_size: int) -> Measurement:
     return timed(len(x), lambda: trained.fit({"numbers": x}, y, batch_size=batch_size, epochs=1, verbose=0))
 
 
-def peak() -> Measurement:
+def peak(columns: int = COLUMNS) -> Measurement:
     """Return a measurement of matrix products alone: 1,000 rows are as many operations as training takes for them."""
     import tensorflow as tf
 
     size, products = 2048, 4
-    sizes = (COLUMNS, *HIDDEN, 1)
+    sizes = (columns, *HIDDEN, 1)
     weights = sum(a * b for a, b in itertools.pairwise(sizes))
-    row_flop = 6 * weights - 2 * COLUMNS * HIDDEN[0]  # forward and twice backward, but no gradient of the inputs
+    row_flop = 6 * weights - 2 * columns * HIDDEN[0]  # forward and twice backward, but no gradient of the inputs
     matrix = tf.random.normal((size, size))
     multiply = tf.function(lambda: [tf.matmul(matrix, matrix + float(index)) for index in range(products)])
     return timed(products * 2 * size**3 // row_flop, lambda: [value.numpy() for value in multiply()])
