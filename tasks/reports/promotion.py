@@ -14,9 +14,8 @@ def section(verdict: Verdict) -> Section:
     """Return the section."""
     if not verdict.checks:
         return Section(notes=(f"There was nothing to prove. {_LATER}",))
-    failed = sum(not check.passed for check in verdict.checks)
-    count = len(verdict.checks)
-    said = f"{count} check{'s' * (count > 1)}, of which {failed or 'none'} did not pass."
+    passed, count = sum(check.passed for check in verdict.checks), len(verdict.checks)
+    said = f"{passed} of {count} check{'s' * (count > 1)} passed."
     return Section(notes=(said,), tables=(_table(verdict.checks),))
 
 

@@ -82,7 +82,7 @@ def test_page_tells_each_check_of_the_gate(content_of, tmp_path):
     )
     verdict = content.verdict.model_copy(update={"checks": checks})
     page = written(tmp_path, dataclasses.replace(content, verdict=verdict, tuned=None))
-    assert "3 checks, of which 2 did not pass." in page
+    assert "1 of 3 checks passed." in page
     for cell in ("✓ passed", "✗ not passed", "? a person decides", "A gain of 0.0123, wanted above 0", "0.0123"):
         assert f">{cell}</td>" in page
     assert "Guard recall: " + "x" * 300 in page
