@@ -19,12 +19,14 @@ from schemas.profile import Profile
 from schemas.stages import IngestRequest, IngestResult, Rows
 from tasks import plugins, stage, targets
 from tasks.coercion import to_times
+from tasks.parallel import Behind, in_order
 from tasks.periods import Bounds, bounds, nothing_inside
 from tasks.problems import REJECTED
 from tasks.profiles import Profiler
 from tasks.quotes import quoted
 from tasks.repeated_keys import FirstPass, RepeatedKeys, SecondPass
-from tasks.rows import RowReader
+from tasks.row_keys import UInts
+from tasks.rows import Checked, RowReader
 from tasks.sources.files import fingerprint, list_files
 from tasks.sources.readers import open_file
 from tasks.splits import NOWHERE, SPLITS, Codes, RareLabels, Splitter, labels_of
@@ -78,13 +80,33 @@ def _make(request: IngestRequest, out: Path, content: str) -> Mapping[str, Any]:
     if period and read.rows.outside and not read.rows.read:
         raise nothing_inside(request.source.path, period, _times(request, period.column))
     _refuse_bad_data(request, read.reader, read.rows)
-    rows = _with_rare_labels(request, read.labels, out, read.rows)
-    profile = read.profiler.profile()
+    rows = _with_rare_labels(request, read.notes.labels, out, read.rows)
+    profile = read.notes.profiler.profile()
     (out / "profile.json").write_text(profile.to_json())
-    (out / "reference.json").write_text(read.profiler.reference().model_dump_json() + "\n")
+    (out / "reference.json").write_text(read.notes.profiler.reference().model_dump_json() + "\n")
     (out / "contract.json").write_text(request.contract.to_json())
     left_out = [f"{rows.outside:,} rows are outside the period ({period}) and were left out"] if rows.outside else []
     return {"rows": rows, "warnings": [*left_out, *_warnings(request.contract, read.reader, profile, rows)]}
+
+
+class _Notes:
+    """What is told of accepted rows as they pass."""
+
+    def __init__(self, request: IngestRequest) -> None:
+        """Start with no rows."""
+        self._contract = request.contract
+        self.profiler, self.labels = Profiler(request.contract), RareLabels(request.contract, request.split)
+        self.weights = np.zeros(len(SPLITS))
+        """The sum of weights in each split."""
+
+    def add(self, rows: pa.Table, hashes: UInts, codes: Codes) -> None:
+        """Take a batch, the hashes of its rows and their splits."""
+        self.profiler.add(rows, hashes)
+        if self._contract.problem not in REGRESSION:
+            values, at = labels_of(rows, self._contract)
+            self.labels.add(values, rows.column(ROW).to_numpy()[at], hashes[at], codes[at])
+        if self._contract.weight:
+            self.weights += np.bincount(codes, weights=rows.column(WEIGHT).to_numpy(), minlength=len(SPLITS))
 
 
 @dataclass(frozen=True)
@@ -92,8 +114,7 @@ class _Pass:
     """What is known when all rows are written."""
 
     reader: RowReader
-    profiler: Profiler
-    labels: RareLabels
+    notes: _Notes
     rows: Rows
 
 
@@ -110,11 +131,10 @@ def _read(request: IngestRequest, out: Path, period: Bounds | None) -> _Pass:
 
 
 def _pass(request: IngestRequest, out: Path, repeated: RepeatedKeys, period: Bounds | None) -> _Pass:
-    contract, files = request.contract, list_files(request.source)
-    reader = RowReader(files, request.source, contract, with_target=True, repeated=repeated, period=period)
-    profiler, labels = Profiler(contract), RareLabels(contract, request.split)
-    rows = _write_rows(request, reader, profiler, labels, out, period=period)
-    return _Pass(reader, profiler, labels, rows)
+    files = list_files(request.source)
+    reader = RowReader(files, request.source, request.contract, with_target=True, repeated=repeated, period=period)
+    notes = _Notes(request)
+    return _Pass(reader, notes, _write_rows(request, reader, notes, out, period=period))
 
 
 def bounds_of(request: IngestRequest) -> Bounds | None:
@@ -122,38 +142,29 @@ def bounds_of(request: IngestRequest) -> Bounds | None:
     return bounds(request.period, _times(request, request.period.column)) if request.period else None
 
 
-def _write_rows(
-    request: IngestRequest,
-    reader: RowReader,
-    profiler: Profiler,
-    labels: RareLabels,
-    out: Path,
-    *,
-    period: Bounds | None,
-) -> Rows:
+def _write_rows(request: IngestRequest, reader: RowReader, notes: _Notes, out: Path, *, period: Bounds | None) -> Rows:
+    """Write accepted rows by split, and rejected ones; what is noted of them is noted beside that."""
     contract, counts = request.contract, {"read": 0, "accepted": 0, "rejected": 0, "outside": 0}
     splitter = Splitter(request.split, contract, times=_split_times(request, period))
     schema = typed_schema(contract, with_target=True)
-    weights = np.zeros(len(SPLITS))
+
+    def parted(batch: Checked) -> tuple[Checked, Codes, list[pa.Table]]:
+        codes = splitter.assign(batch.accepted, batch.hashes)
+        _refuse_unknown_split(request, batch.accepted, codes)
+        return batch, codes, [batch.accepted.filter(pa.array(codes == code)) for code in range(len(SPLITS))]
+
     with ExitStack() as stack:
         writers = [stack.enter_context(TableWriter(_rows_path(out, name), schema)) for name in SPLITS]
         rejects = stack.enter_context(TableWriter(out / "rejected.parquet", REJECTED))
-        for batch in reader:
+        behind = stack.enter_context(Behind())
+        for batch, codes, parts in in_order(parted, reader):
             _refuse_extra(request, reader)
-            rows, hashes = batch.accepted, batch.hashes
-            codes = splitter.assign(rows, hashes)
-            _refuse_unknown_split(request, rows, codes)
-            for code, writer in enumerate(writers):
-                writer.write(rows.filter(pa.array(codes == code)))
+            for part, writer in zip(parts, writers, strict=True):
+                writer.write(part)
             rejects.write(batch.rejected)
-            profiler.add(rows, hashes)
-            if contract.problem not in REGRESSION:
-                values, at = labels_of(rows, contract)
-                labels.add(values, rows.column(ROW).to_numpy()[at], hashes[at], codes[at])
-            if contract.weight:
-                weights += np.bincount(codes, weights=rows.column(WEIGHT).to_numpy(), minlength=len(SPLITS))
-            counts["read"] += rows.num_rows + batch.rejected.num_rows
-            counts["accepted"] += rows.num_rows
+            behind.do(notes.add, batch.accepted, batch.hashes, codes)
+            counts["read"] += batch.accepted.num_rows + batch.rejected.num_rows
+            counts["accepted"] += batch.accepted.num_rows
             counts["rejected"] += batch.rejected.num_rows
             counts["outside"] += batch.outside
             log.info(
@@ -161,7 +172,7 @@ def _write_rows(
             )
     said = Rows(**counts, **{name: writer.rows for name, writer in zip(SPLITS, writers, strict=True)})
     if contract.weight:
-        _refuse_weightless(contract.weight, weights, said)
+        _refuse_weightless(contract.weight, notes.weights, said)
     return said
 
 

@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -66,3 +66,15 @@ class Behind:
     def end(self) -> None:
         """Let the thread end."""
         self._pool.shutdown()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait, unless something else went wrong already, and let the thread end."""
+        try:
+            if kind is None:
+                self.wait()
+        finally:
+            self.end()

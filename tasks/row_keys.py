@@ -11,6 +11,7 @@ from tasks.tables import single_array
 UInts = np.ndarray[Any, np.dtype[np.uint64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
+_BITS = 24
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -76,6 +77,8 @@ class SeenKeys:
     def __init__(self) -> None:
         """Start with none."""
         self.runs: list[UInts] = []
+        self._begun = np.zeros(1 << _BITS, bool)
+        """Whether a hash came that begins with these bits: of new ones most need not be looked up then."""
 
     def __len__(self) -> int:
         """Return how many different ones there are."""
@@ -83,20 +86,32 @@ class SeenKeys:
 
     def add(self, hashes: UInts) -> Mask:
         """Say for each hash, shape (n,), whether it came before, in an earlier call or in this one; keep them."""
-        order = np.argsort(hashes, kind="stable")
-        ordered = hashes[order]
-        known = np.zeros(len(hashes), bool)
-        known[1:] = ordered[1:] == ordered[:-1]
-        for run in self.runs:
-            at = np.minimum(np.searchsorted(run, ordered), len(run) - 1)
-            known |= run[at] == ordered
-        self._merge(ordered[~known])
-        repeated = np.empty(len(hashes), bool)
-        repeated[order] = known
+        begins = hashes >> np.uint64(64 - _BITS)
+        repeated = self._begun[begins]
+        repeated[repeated] = self._known(hashes[repeated])
+        new = np.sort(hashes[~repeated])
+        if (new[1:] == new[:-1]).any():
+            repeated |= _come_again(hashes)
+            new = np.unique(new)
+        self._begun[begins] = True
+        self._merge(new)
         return repeated
+
+    def _known(self, hashes: UInts) -> Mask:
+        known = np.zeros(len(hashes), bool)
+        for run in self.runs:
+            known |= run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] == hashes
+        return known
 
     def _merge(self, run: UInts) -> None:
         while self.runs and len(self.runs[-1]) <= len(run):
             run = np.sort(np.concatenate([self.runs.pop(), run]), kind="stable")  # merges what is sorted already
         if len(run):
             self.runs.append(run)
+
+
+def _come_again(hashes: UInts) -> Mask:
+    """Say for each hash, shape (n,), whether it stands further up as well."""
+    again = np.ones(len(hashes), bool)
+    again[np.unique(hashes, return_index=True)[1]] = False
+    return again

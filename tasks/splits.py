@@ -114,7 +114,8 @@ class RareLabels:
         known = [self._ids.setdefault(label, len(self._ids)) for label in encoded.dictionary.to_pylist()]
         ids = np.array(known, np.int64)[encoded.indices.to_numpy()]
         self._counts = np.pad(self._counts, ((0, len(self._ids) - len(self._counts)), (0, 0)))
-        np.add.at(self._counts, (ids, codes), 1)
+        cells = np.bincount(ids * len(SPLITS) + codes, minlength=self._counts.size)
+        self._counts += cells.reshape(self._counts.shape)
         new = np.rec.fromarrays([ids, hashes, rows, codes], dtype=_RARE_ROW)
         seen = np.concatenate([self._rare, new[self._is_rare[ids]]])
         self._rare = seen[self._is_rare[seen["label"]]]

@@ -20,7 +20,7 @@ from schemas.errors import EvermodelError, ResourceError, StoppedError
 from schemas.stages import Input, Request, Result
 from tasks import secret_files
 from tasks.scratch import remove, scratch
-from tasks.workspaces import MANIFEST, RESULT, Place, file_digest, place
+from tasks.workspaces import MANIFEST, RESULT, Place, file_digest, file_digests, place
 
 log = logging.getLogger("evermodel")
 
@@ -117,7 +117,7 @@ def _make(
     with scratch(target.directory) as directory:
         figures = make(request, directory)
         (directory / "request.json").write_text(request.to_json())
-        files = {name: file_digest(directory / name) for name in _file_names(directory)}
+        files = file_digests(directory, _file_names(directory))
         seconds = round(time.perf_counter() - started, 3)
         result = kind(stage=stage, run_key=key, path=str(target), files=files, seconds=seconds, **figures)
         (directory / RESULT).write_text(result.to_json())
@@ -169,12 +169,14 @@ def opened(kind: type[R], source: Input, *, files: Sequence[str] = ("*",)) -> tu
 
 def verify(directory: Path, files: Mapping[str, str]) -> None:
     """Compare files with their SHA-256 before anything parses them; raises ResourceError on the first difference."""
-    for name, expected in files.items():
-        path = directory / name
+    for path in (directory / name for name in files):
         if path.is_symlink() or not path.is_file():
             raise ResourceError(f"{path} is missing or no regular file")
-        if (actual := file_digest(path)) != expected:
-            raise ResourceError(f"{path} was changed: SHA-256 {actual}, published was {expected}; delete {directory}")
+    for name, actual in file_digests(directory, files).items():
+        if actual != files[name]:
+            raise ResourceError(
+                f"{directory / name} was changed: SHA-256 {actual}, published was {files[name]}; delete {directory}"
+            )
 
 
 def main(request_type: type[D], run: Callable[[D], Document]) -> NoReturn:

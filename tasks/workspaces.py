@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -18,6 +18,7 @@ import fsspec
 
 from schemas.errors import ResourceError, SpecError
 from tasks import stores
+from tasks.parallel import in_order
 from tasks.scratch import remove, scratch
 
 CACHE = "EVERMODEL_CACHE"
@@ -200,3 +201,9 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def file_digests(directory: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of files in a directory, by name."""
+    names = list(names)
+    return dict(zip(names, in_order(lambda name: file_digest(directory / name), names), strict=True))
