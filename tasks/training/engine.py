@@ -20,9 +20,9 @@ log = logging.getLogger("evermodel.train")
 _EVALUATION_ROWS = 8192
 _CALL_FLOP = 2 * 10**11
 """About how much one graph call computes: seconds, after which the process hears that it shall stop."""
-_XLA_STEPS = 20_000
-"""Fewer never gain by XLA, which saves some 0.1 ms a step and takes 1 to 3 s to compile."""
-_TIMED_FLOP = 2 * 10**10
+_XLA_STEPS = 10_000
+"""Fewer hardly gain by XLA, which saves 0.05 to 0.4 ms a step and takes 0.4 s or more to compile, beside measuring."""
+_TIMED_FLOP = 10**10
 _TIMED_CALLS = 3
 
 

@@ -91,7 +91,7 @@ def test_size_decides_where_nothing_can_be_kept(engine, given, measured, tmp_pat
 
 
 def test_short_trainings_and_what_xla_is_slow_at_are_not_measured(engine, given, examples, measured):
-    assert not engine(given, xla="auto", epochs=1_999).xla
+    assert not engine(given, xla="auto", epochs=999).xla
     coded = examples(NUMBERS, NUMBERS[:, :1], embedding_0=np.arange(40, dtype=np.int32))
     adam = {"optimizer": Named(name="adam"), "lazy_embeddings": True}
     assert not engine(coded, **LONG, **adam).xla
