@@ -99,7 +99,7 @@ def compared(title: str, by_hand: Sequence[Run], ours: Sequence[Run]) -> str:
         ratio = statistics.median(one / other for one, other in pairs)
         rows.append((what.replace("_", " "), f"{first:,.1f}", f"{second:,.1f}", f"{ratio:.2f}"))
     table = page.table(("", "by hand", "Evermodel", "ratio"), rows)
-    return f"{title}, {len(ours)} times by turns, medians:\n\n{table}"
+    return f"{title}, {page.turns(len(ours))}:\n\n{table}"
 
 
 if __name__ == "__main__":

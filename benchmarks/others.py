@@ -68,7 +68,7 @@ def measure(folder: Path, address: str, arguments: argparse.Namespace) -> str:
         "AutoGluon": [json.loads(each.printed)["roc_auc"] for each in theirs],
         "Evermodel": [json.loads(each.printed)["metrics"]["test"]["roc_auc"] for each in ours],
     }
-    title = f"{page.machine()}, {len(flights):,} flights, {arguments.repeats} times by turns, medians:"
+    title = f"{page.machine()}, {len(flights):,} flights, {page.turns(arguments.repeats)}:"
     rows = [
         (name, *_taken(runs), f"{statistics.median(areas[name]):.4f}")
         for name, runs in (("AutoGluon", theirs), ("Evermodel", ours))

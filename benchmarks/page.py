@@ -23,6 +23,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
 
 
+def turns(count: int) -> str:
+    """Return how often variants took turns, for a table of medians."""
+    return "once by turns" if count == 1 else f"{count} times by turns, medians"
+
+
 def machine() -> str:
     """Return the processor's name, the cores of this process and Python's version."""
     names = Path("/proc/cpuinfo").read_text().split("model name\t: ")

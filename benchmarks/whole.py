@@ -52,7 +52,7 @@ def measure(folder: Path, address: str, arguments: argparse.Namespace) -> str:
         settings = [part for each in fixed for part in ("--set", each)]
         command = ("run", folder / "flights.yaml", "--json", "--workspace", out / "ours", *settings)
         runs[epochs].append((by_hand, run(EVERMODEL, *command, environment=environment)))
-    title = f"{len(flights):,} flights, {arguments.repeats} times by turns, medians:"
+    title = f"{len(flights):,} flights, {page.turns(arguments.repeats)}:"
     return "\n\n".join([f"{page.machine()}:", title, _taken(runs), _stages(runs), _metrics(runs)])
 
 

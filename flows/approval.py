@@ -47,17 +47,17 @@ def settled(
 ) -> tuple[RegisterResult, bool]:
     """Return what became of a version, and whether that was decided now: one that waits is asked about, for so long.
 
+    What stood there already tells what was decided when it was made; the last word may be another one since.
     `shown` is Markdown beside the form. A run of a deployment is suspended, and goes on in a new process when it is
     resumed; another run on a server waits. Without a server nobody could answer: the version goes on waiting.
     """
-    if not result.waits:
-        return result, False
     version = registry.find(result.name, result.version)
-    waited = decisions.of(version)[-1].what == "waits"
-    if waited:
+    if waited := decisions.waits(version):
         _ask(version, registry, timeout_hours=timeout_hours, shown=shown)
-    version = registry.find(result.name, result.version)
+        version = registry.find(result.name, result.version)
     last = decisions.of(version)[-1]
+    if last.sentence == result.reason:
+        return result, False
     waits, promoted = last.what == "waits", CHAMPION in version.aliases
     now = result.model_copy(update={"promoted": promoted, "waits": waits, "reason": last.sentence})
     return now, waited and not waits

@@ -37,14 +37,14 @@ class RunRows(Document):
 
 
 class ModelVersion(Document):
-    """The version that a run made."""
+    """The version that a run made, or found."""
 
     name: str
     """The registered model."""
     version: str
     """The version's number."""
     promoted: bool
-    """Whether it became champion."""
+    """Whether it is the champion now."""
     reason: str
     """Why, in one sentence with the numbers."""
 

@@ -18,17 +18,24 @@ if TYPE_CHECKING:
 
 ALLOWED = "EVERMODEL_ALLOW_MODULES"
 
+_IMPORTED: dict[str, str] = {}
+"""The SHA-256 of the source that each module was imported from."""
+
 
 def load(reference: str) -> Any:
     """Return the object that `module:name` names.
 
-    Raises SpecError unless the module, or a package that holds it, stands in the environment variable
-    EVERMODEL_ALLOW_MODULES (names with commas between them).
+    It is as its source is now, whatever this process imported before. Raises SpecError unless the module, or a package
+    that holds it, stands in the environment variable EVERMODEL_ALLOW_MODULES (names with commas between them).
     """
     module_name, _, name = reference.partition(":")
-    _refuse_stranger(reference, module_name)
+    digest = source_digest(reference)
     try:
-        return getattr(importlib.import_module(module_name), name)
+        module = importlib.import_module(module_name)
+        if _IMPORTED.setdefault(module_name, digest) != digest:  # a notebook or a server goes on while code changes
+            module = importlib.reload(module)
+            _IMPORTED[module_name] = digest
+        return getattr(module, name)
     except Exception as error:  # whatever the module does while it is imported
         raise SpecError(f"{reference} cannot be loaded: {type(error).__name__}: {error}") from error
 

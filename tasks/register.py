@@ -1,6 +1,5 @@
 """Register: a version of the model in MLflow with all that belongs to it, and the aliases."""
 
-import datetime
 import functools
 import importlib.metadata
 import json
@@ -16,6 +15,7 @@ from schemas.contract import Contract
 from schemas.promotion import Check
 from schemas.stages import EvaluateRequest, EvaluateResult, IngestResult, RegisterRequest, RegisterResult, TrainResult
 from tasks import bundle_contents, decisions, evaluate, freshness, stage, tags
+from tasks.promotion import objections
 from tasks.registry import Registry, Version, answering
 from tasks.scratch import remove
 from tasks.workspaces import MANIFEST, place
@@ -157,38 +157,12 @@ def _objections(
     """Return the checks that were made here, and why the version may not become champion: nothing if it may."""
     if not evaluation.verdict.better:
         return (), evaluation.verdict.reason
-    champion = store.champion(request.name)
-    if champion is not None and champion.version != request.champion_version:
-        return (), (f"not promoted: version {champion.version} became champion meanwhile; run again to compare with it")
-    if champion is not None and (older := _older(request, store, champion)):
-        return (), older
-    if settled := _settled(version):
-        return (), f"not promoted: {settled}; evermodel promote {version.name} {version.version} overrules"
+    if objection := objections.found(request, store, version):
+        return (), objection
     if not request.smoke:
         return (), ""
     check = smoke_test(version)
     return (check,), "" if check.passed else f"not promoted: {check.sentence}"
-
-
-def _older(request: RegisterRequest, store: Registry, champion: Version) -> str:
-    """Return why a backfill does not replace a champion that knows of later days: nothing if it is none."""
-    if not (until := request.parameters.get("data.until")):
-        return ""
-    ours, theirs = datetime.datetime.fromisoformat(str(until)), freshness.as_of(champion, store.parameters(champion))
-    if ours >= theirs:
-        return ""
-    later = f"version {champion.version}, which is as of {theirs:%Y-%m-%d %H:%M}"
-    return f"not promoted: a version as of {ours:%Y-%m-%d %H:%M} does not replace {later}; evermodel promote overrules"
-
-
-def _settled(version: Version) -> str:
-    """Return what became of a version that was champion or that a person did not want: nothing if neither is so."""
-    past = [each for each in decisions.of(version) if each.what not in ("refused", "waits")]
-    if not past:
-        return ""
-    if past[-1].what in ("rolled back", "declined", "expired"):
-        return past[-1].sentence.removeprefix("not promoted: ")
-    return f"it was champion before ({past[-1].what} at {past[-1].when})"
 
 
 def _smoke(

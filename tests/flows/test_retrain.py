@@ -159,11 +159,18 @@ def test_a_better_model_replaces_the_champion_and_rollback_brings_it_back(spec: 
     assert registry.find("breast-cancer", "champion").version == "1"
     with pytest.raises(ResourceError, match="no champion before it"):
         registry.rollback("breast-cancer")
+    same = retrain(changed(spec, "training", epochs=30), workspace=workspace)
+    assert (same.nothing_new, same.model.promoted) == (True, False)
+    assert same.model.reason.startswith(f"rolled back by {decisions.user()}")
     for worst in (3, 4):
         shown = changed(changed(spec, "training", epochs=30), "evaluation", worst=worst)
         again = retrain(shown, workspace=workspace)
         assert (again.model.version, again.model.promoted) == ("2", False)
         assert f"not promoted: rolled back by {decisions.user()}" in again.model.reason
+    asked = changed(changed(spec, "training", epochs=30), "promotion", confidence=0.9)
+    again = retrain(asked, workspace=workspace)
+    assert (again.model.version, again.model.promoted) == ("3", False)
+    assert f"version 2 is the same bundle: rolled back by {decisions.user()}" in again.model.reason
     assert registry.find("breast-cancer", "champion").version == "1"
 
 

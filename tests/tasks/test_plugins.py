@@ -66,6 +66,14 @@ def test_own_model_makes_a_run_key_of_its_source(ingest_request, frame, rules, m
     assert ingest.run_key(request) != before
 
 
+def test_source_that_changed_is_what_runs_in_a_process_that_goes_on(ingest_request, frame, rules, monkeypatch):
+    monkeypatch.setenv("EVERMODEL_ALLOW_MODULES", "own_rules")
+    request = ingest_request(frame, data={"key": ["id"], "model": "own_rules:Rules", "maximum_rejected": 0.9}, **OWN)
+    before = ingest.run(request).rows.rejected
+    rules.write_text(MODEL.replace("< 2", "< 0.25"))
+    assert ingest.run(request).rows.rejected > before
+
+
 @pytest.mark.parametrize(
     ("allowed", "model", "said"),
     [

@@ -15,7 +15,7 @@ from schemas.errors import ResourceError
 from schemas.promotion import Check
 from schemas.spec import Spec
 from schemas.stages import EncodeRequest, EvaluateResult, Input
-from tasks import decisions, encode, evaluate, ingest, register, stage, train
+from tasks import decisions, encode, evaluate, ingest, register, train, workspaces
 from tasks.promotion import smoke
 from tasks.workspaces import file_digest
 
@@ -228,7 +228,7 @@ def test_the_registered_model_predicts_in_a_new_process_as_it_was_evaluated(
         read.append(path)
         return file_digest(path)
 
-    monkeypatch.setattr(stage, "file_digest", noted)
+    monkeypatch.setattr(workspaces, "file_digest", noted)
     result = registered(made[2])
     assert result.promoted
     assert len(read) == len(set(read))
