@@ -4,12 +4,12 @@ A value that cannot be what its column's kind says becomes null, and its row get
 """
 
 import contextlib
+import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -40,9 +40,7 @@ NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INTEGER = r"^[+-]?\d+$"
 _LONG = 1e15
 _AWARE = r":\d{2}(\.\d+)?\s*(Z|z|[+-]\d{2}(:?\d{2})?)$"
-_FIRST, _LAST = (
-    pa.scalar(int(at.astype(int)), TIMESTAMP) for at in np.array(["0001", "9999-12-31T23:59:59.999999"], "M8[us]")
-)
+_FIRST, _LAST = (each.replace(tzinfo=datetime.UTC) for each in (datetime.datetime.min, datetime.datetime.max))
 _FINER = r"(:\d{2}\.\d{6})\d+"
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -209,6 +207,8 @@ def _stamps(values: pa.Array, name: str) -> Coerced:
 
 
 def _read_times(texts: pa.Array, pattern: str | None, name: str) -> Coerced:
+    import pandas as pd
+
     shorter = pc.replace_substring_regex(
         texts, _FINER, r"\1"
     )  # or pandas takes nanoseconds, and years 1677 to 2262 only

@@ -57,7 +57,7 @@ def run(request: EncodeRequest) -> EncodeResult:
 
 
 def _make(request: EncodeRequest, out: Path) -> Mapping[str, Any]:
-    source, _ = stage.opened(IngestResult, request.ingest)
+    source, _ = stage.opened(IngestResult, request.ingest, files=("contract.json", "rows/*"))
     contract = Contract.load(source / "contract.json")
     champion, objection = _champion(request, contract, source)
     encoder = champion or encoders.fit(contract, lambda: ahead(_rows(contract, source, "train")))

@@ -41,7 +41,7 @@ VERSION = 3
 
 def run_key(request: IngestRequest) -> str:
     """Return the run key: it changes with the request, with any byte of the source's files and of a user's model."""
-    return _run_key(request, _content(request, _memory(request)))
+    return _run_key(request, _content(request))
 
 
 def _run_key(request: IngestRequest, content: str) -> str:
@@ -50,11 +50,8 @@ def _run_key(request: IngestRequest, content: str) -> str:
     return stage.run_key("ingest", request, version=VERSION, content=content, **code)
 
 
-def _memory(request: IngestRequest) -> Path:
-    return place(request.workspace).directory / "fingerprints.json"
-
-
-def _content(request: IngestRequest, memory: Path | None = None) -> str:
+def _content(request: IngestRequest) -> str:
+    memory = place(request.workspace).directory / "fingerprints.json"
     files, encoding = list_files(request.source), request.source.encoding
     return fingerprint(files, encoding=encoding, memory=memory, verify=request.verify)
 
@@ -64,7 +61,7 @@ def run(request: IngestRequest) -> IngestResult:
 
     Raises DataError when a file is broken, or too many rows are rejected, or too few are left.
     """
-    content = _content(request, _memory(request))
+    content = _content(request)
 
     def make(request: IngestRequest, out: Path) -> Mapping[str, Any]:
         return _make(request, out, content)

@@ -44,7 +44,7 @@ _SAMPLE_ROWS = 20_000
 
 def run_key(request: MonitorRequest) -> str:
     """Return the run key: the same rows are judged once a version, however often they are looked at."""
-    return _run_key(request, _content(request, _memory(request)))
+    return _run_key(request, _content(request))
 
 
 def _run_key(request: MonitorRequest, content: str) -> str:
@@ -52,11 +52,8 @@ def _run_key(request: MonitorRequest, content: str) -> str:
     return stage.run_key("monitor", request, version=VERSION, content=content, **({"code": digest(own)} if own else {}))
 
 
-def _memory(request: MonitorRequest) -> Path:
-    return place(request.workspace).directory / "fingerprints.json"
-
-
-def _content(request: MonitorRequest, memory: Path | None = None) -> str:
+def _content(request: MonitorRequest) -> str:
+    memory = place(request.workspace).directory / "fingerprints.json"
     return fingerprint(list_files(request.source), encoding=request.source.encoding, memory=memory)
 
 
@@ -66,7 +63,7 @@ def run(request: MonitorRequest) -> MonitorResult:
     Rows that break the contract go to rejected.parquet. Raises DataError when no row keeps it, and when the rows change
     while they are read.
     """
-    content = _content(request, _memory(request))
+    content = _content(request)
 
     def make(request: MonitorRequest, out: Path) -> Mapping[str, Any]:
         return _make(request, out, content)

@@ -3,15 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.contract import ROW
 from tasks import quotes
 from tasks.coercion import Coerced, ColumnError, Mask
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REJECTED = pa.schema([("file", pa.string()), (ROW, pa.int64()), ("reasons", pa.string()), ("record", pa.string())])
 """Rejected rows: where from, which row of the source (null for a line that does not parse), why, and the raw row."""
@@ -63,7 +66,7 @@ class Problems:
             self._found = [each for each in self._found if each[2].any()]
             self.rows = self.rows & ~mask
 
-    def add_failures(self, cases: pd.DataFrame) -> None:
+    def add_failures(self, cases: "pd.DataFrame") -> None:
         """Keep pandera's failure cases, except those of cells that did not even fit their type."""
         whole = cases[cases["index"].isna()]
         if len(whole):

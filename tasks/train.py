@@ -44,6 +44,8 @@ _DEFAULT_LOSS = {
 _DEFAULT_LOSS_OF_ONE_HOT = "categorical_crossentropy"
 
 _SPLITS = ("train", "validation")
+_INGESTED = ("*.json", "rows/validation.parquet", "rows/test.parquet")  # rows for what the bundle's reference says
+_ENCODED = ("encoder.json", *(f"features/{split}.parquet" for split in _SPLITS))
 
 
 def run_key(request: TrainRequest) -> str:
@@ -77,8 +79,8 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     from tasks.training import checkpoints, devices
 
     names = devices.find(request.training.device)
-    ingested, _ = stage.opened(IngestResult, request.ingest)
-    encoded, _ = stage.opened(EncodeResult, request.encode)
+    ingested, _ = stage.opened(IngestResult, request.ingest, files=_INGESTED)
+    encoded, _ = stage.opened(EncodeResult, request.encode, files=_ENCODED)
     contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
     with (
         tempfile.TemporaryDirectory(dir=out) as disk,

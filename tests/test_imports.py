@@ -30,8 +30,8 @@ def top_packages_loaded_by(*modules: str) -> set[str]:
         (("tasks.ingest", "tasks.encode"), {"keras", "mlflow", "prefect", "tensorflow"}),
         # What a run that finds nothing new loads: the stages, for their run keys.
         (
-            ("tasks.train", "tasks.evaluate", "tasks.register"),
-            {"keras", "matplotlib", "mlflow", "sklearn", "tensorflow"},
+            ("tasks.encode", "tasks.train", "tasks.evaluate", "tasks.register"),
+            {"keras", "matplotlib", "mlflow", "pandas", "sklearn", "tensorflow"},
         ),
     ],
 )

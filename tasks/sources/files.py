@@ -134,16 +134,18 @@ def fingerprint(
     are not read again while size and times of the file are the same, unless it is to `verify` them. Raises DataError
     with file, line and byte offset.
     """
-    known = _remembered(memory)
-    believed = {} if verify else known
-    digests = {
-        file: believed.get(_identity(file, encoding) or "") or _file_fingerprint(file, encoding) for file in files
-    }
-    if memory is not None:
-        _remember(
-            memory, known | {name: found for file, found in digests.items() if (name := _identity(file, encoding))}
-        )
-    return digest(list(digests.values()))
+    known, read, digests = _remembered(memory), {}, []
+    for file in files:
+        name = _identity(file, encoding)
+        found = None if verify else known.get(name or "")
+        if found is None:
+            found = _file_fingerprint(file, encoding)
+            if name is not None and name == _identity(file, encoding):  # it was not written meanwhile
+                read[name] = found
+        digests.append(found)
+    if memory is not None and read:
+        _remember(memory, known | read)
+    return digest(digests)
 
 
 def _identity(file: File, encoding: str) -> str | None:

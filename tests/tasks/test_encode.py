@@ -185,7 +185,7 @@ def test_refused_row_of_the_test_split_is_named_and_nothing_published(ingested, 
     assert list(Path(source.path).parents[1].joinpath("encode").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["contract.json", "rows/train.parquet", "rows/test.parquet", "profile.json"])
+@pytest.mark.parametrize("name", ["contract.json", "rows/train.parquet", "rows/test.parquet"])
 def test_changed_input_is_refused_before_it_is_parsed(ingested, wines, name):
     source = ingested(wines)
     Path(source.path, name).write_bytes(b"no such format")

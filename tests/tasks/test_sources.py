@@ -12,7 +12,7 @@ import pytest
 from schemas.data import Source
 from schemas.errors import DataError, SpecError
 from schemas.profile import Profile
-from tasks.sources import columnar, csv_files, json_lines
+from tasks.sources import columnar, csv_files, files, json_lines
 from tasks.sources.files import fingerprint, list_files
 from tasks.sources.readers import open_file
 
@@ -131,6 +131,22 @@ def test_remembered_fingerprint_lasts_as_long_as_the_file(tmp_path):
     assert fingerprint(files, memory=memory) == fingerprint(files)
     memory.write_text("{broken")
     assert fingerprint(files, memory=memory) == fingerprint(files)
+
+
+def test_what_was_written_while_it_was_read_is_not_remembered(tmp_path, monkeypatch):
+    path, memory, read = tmp_path / "a.csv", tmp_path / "memory.json", files._file_fingerprint
+    path.write_bytes(b"x\n1\n")
+
+    def late(file, encoding):
+        found = read(file, encoding)
+        path.write_bytes(b"x\n1\n2\n")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "_file_fingerprint", late)
+        fingerprint(source := list_files(Source(path=str(path))), memory=memory)
+    assert not memory.exists()
+    assert fingerprint(source, memory=memory) == fingerprint(source)
 
 
 def test_names_of_columns_may_stand_in_a_header_of_several_lines(tmp_path):
