@@ -16,6 +16,8 @@ import pyarrow as pa
 from benchmarks import page
 from tasks.tables import ROW_GROUP_ROWS, TableWriter, read_batches
 
+_LAYOUTS = {"named": "a column a number", "list": "one column of fixed-size lists"}
+
 
 def main() -> None:
     """Measure, and print a table in Markdown, or put it into docs/benchmarks.md."""
@@ -27,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     shape = (arguments.rows, arguments.columns)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [_line(layout, Path(folder) / layout, shape, arguments.repeats) for layout in ("named", "list")]
+        rows = _measured(Path(folder), shape, arguments.repeats)
     said = (
         f"{page.machine()}, {shape[0]:,} rows × {shape[1]} float32, medians of {arguments.repeats}:\n\n"
         + page.table(("layout", "write, s", "read, s", "processor, s", "file, MB"), rows)
@@ -37,23 +39,30 @@ def main() -> None:
         page.write("layout", said)
 
 
-def _line(layout: str, path: Path, shape: tuple[int, int], repeats: int) -> tuple[str, ...]:
-    writes = _timed(lambda: _write(layout, path, shape), repeats)
-    reads = _timed(lambda: _read(layout, path, shape), repeats)
-    name = {"named": "a column a number", "list": "one column of fixed-size lists"}[layout]
-    return (name, f"{writes[0]:.2f}", f"{reads[0]:.2f}", f"{reads[1]:.2f}", f"{path.stat().st_size / 1e6:,.0f}")
+def _measured(folder: Path, shape: tuple[int, int], repeats: int) -> list[tuple[str, ...]]:
+    """Return a line for each layout; they take turns, and the first turn does not count."""
+    took: dict[str, list[tuple[float, ...]]] = {layout: [] for layout in _LAYOUTS}
+    for turn in range(repeats + 1):
+        for layout, seconds in took.items():
+            write, _ = _seconds(_write, layout, folder / layout, shape)
+            read, processor = _seconds(_read, layout, folder / layout, shape)
+            if turn:
+                seconds.append((write, read, processor))
+    return [
+        (
+            name,
+            *(f"{statistics.median(values):.2f}" for values in zip(*took[layout], strict=True)),
+            f"{(folder / layout).stat().st_size / 1e6:,.0f}",
+        )
+        for layout, name in _LAYOUTS.items()
+    ]
 
 
-def _timed(action: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Return the medians of wall and processor seconds, after a time that does not count."""
-    action()
-    walls, processor = [], []
-    for _ in range(repeats):
-        started, used = time.perf_counter(), time.process_time()
-        action()
-        walls.append(time.perf_counter() - started)
-        processor.append(time.process_time() - used)
-    return statistics.median(walls), statistics.median(processor)
+def _seconds(action: Callable[..., object], *arguments: object) -> tuple[float, float]:
+    """Return wall and processor seconds."""
+    started, used = time.perf_counter(), time.process_time()
+    action(*arguments)
+    return time.perf_counter() - started, time.process_time() - used
 
 
 def _write(layout: str, path: Path, shape: tuple[int, int]) -> None:

@@ -200,16 +200,5 @@ def _plain_array(name: str, values: pa.Array) -> pa.Array:
     return values
 
 
-def _array(table: pa.Table, name: str) -> pa.Array:
-    return single_array(table.column(name))
-
-
-def _single(table: pa.Table, name: str) -> pa.Array:
-    values = _array(table, name)
-    if pa.types.is_nested(values.type):
-        raise ColumnError(f"column {name!r} holds {values.type}, not single values; choose another column")
-    return values
-
-
 def _missing(values: pa.Array) -> Mask:
     return pc.is_null(values).to_numpy(zero_copy_only=False)

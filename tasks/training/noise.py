@@ -49,10 +49,17 @@ def _dropout(layer: keras.layers.Dropout, inputs: tf.Tensor, training: bool = Fa
     if not training or not layer.rate:
         return inputs
     seed = tf.cast(layer.seed_generator.next(), tf.uint32)
-    positions = tf.reshape(tf.range(tf.size(inputs)), tf.shape(inputs))
+    positions = tf.reshape(tf.range(tf.size(inputs)) + _first_position(inputs), tf.shape(inputs))
     bits = _mixed(_mixed(tf.cast(positions, tf.uint32) + seed[1] * tf.constant(0x9E3779B9, tf.uint32)) ^ seed[0])
     kept = bits >= tf.constant(min(int(layer.rate * 2**32), 2**32 - 1), tf.uint32)
     return tf.where(kept, inputs / tf.cast(1 - layer.rate, inputs.dtype), tf.zeros((), inputs.dtype))
+
+
+def _first_position(inputs: tf.Tensor) -> tf.Tensor | int:
+    """Return where the positions of this device's share begin: no two devices draw the same noise in a step."""
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return 0
+    return tf.distribute.get_replica_context().replica_id_in_sync_group * tf.size(inputs)
 
 
 def _mixed(bits: tf.Tensor) -> tf.Tensor:

@@ -50,7 +50,7 @@ from schemas.networks import Mlp
 from tasks.encoders.table import NUMBERS, Slot
 from tasks.encoders.target import NumberTarget
 from tasks.networks import files, mlp
-from tasks.training import devices, loop
+from tasks.training import devices, loop, noise
 from tasks.training.engine import Engine
 from tasks.training.feed import Examples
 from schemas.training import Training
@@ -79,6 +79,10 @@ for shape, names in itertools.product(json.loads(sys.argv[1]), devices_of):
     weights = [variable.numpy().tolist() for variable in saved.trainable_variables]
     said = {"device": history.device, "loss": history.loss, "steps": int(saved.optimizer.iterations)}
     print(json.dumps({**said, "weights": weights}))
+with devices.scope(devices_of[1]):
+    (layer,), strategy = noise.hashable(network), tf.distribute.get_strategy()
+    drawn = strategy.run(tf.function(lambda: noise._dropout(layer, tf.ones((41, 8)), training=True)))
+    print(json.dumps([each.numpy().tolist() for each in strategy.experimental_local_results(drawn)]))
 """
 
 
@@ -90,10 +94,11 @@ def test_two_devices_take_the_steps_of_one_and_train_with_noise_and_normalisatio
     command = [sys.executable, "-c", MIRRORED, json.dumps(shapes), str(tmp_path / "network.keras")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    one, two, noisy_one, noisy_two = (json.loads(line) for line in ended.stdout.splitlines())
+    one, two, noisy_one, noisy_two, (noise, other_noise) = (json.loads(line) for line in ended.stdout.splitlines())
     assert (one["device"], two["device"], one["steps"]) == ("CPU:0", "2 devices", two["steps"])
     np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-4)
     for first, second in zip(one["weights"], two["weights"], strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-5)
     assert noisy_two["loss"][-1] < noisy_two["loss"][0]
     assert noisy_two["loss"][-1] == pytest.approx(noisy_one["loss"][-1], rel=0.5)
+    assert np.mean(np.array(noise) == other_noise) == pytest.approx(0.68, abs=0.1)  # 0.8² + 0.2²
