@@ -65,9 +65,10 @@ stack-up: setup ## start Prefect, MLflow, PostgreSQL, an object store and a work
 stack-down: ## stop them; what they hold stays (docker/stack down --volumes removes it)
 	docker/stack down
 
-bench: setup ## measure speed and memory, and write docs/benchmarks.md
+bench: setup ## measure speed and memory, and write docs/benchmarks.md and docs/scaling.md
 	.venv/bin/python -m benchmarks.startup --write
 	.venv/bin/python -m benchmarks.run --write
+	.venv/bin/python -m benchmarks.scaling --write
 	.venv/bin/python -m benchmarks.data --write
 	.venv/bin/python -m benchmarks.layout --write
 	.venv/bin/python -m benchmarks.whole --write

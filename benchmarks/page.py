@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, of which each benchmark writes its own part."""
+"""docs/benchmarks.md and docs/scaling.md, of which each benchmark writes its own part."""
 
 import os
 import platform
@@ -6,16 +6,17 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+_DOCS = Path(__file__).parents[1] / "docs"
+PAGE, SCALING = _DOCS / "benchmarks.md", _DOCS / "scaling.md"
 
 
-def write(part: str, text: str) -> None:
+def write(part: str, text: str, *, on: Path = PAGE) -> None:
     """Put text between the marks `<!-- part: … -->` and `<!-- /part -->`."""
     marks = re.compile(rf"(<!-- {part}:[^\n]*-->\n).*?(\n<!-- /{part} -->)", re.DOTALL)
-    page, count = marks.subn(lambda found: f"{found[1]}\n{text.strip()}\n{found[2]}", PAGE.read_text())
+    page, count = marks.subn(lambda found: f"{found[1]}\n{text.strip()}\n{found[2]}", on.read_text())
     if count != 1:
-        raise SystemExit(f"{PAGE} has no part {part!r}")
-    PAGE.write_text(page)
+        raise SystemExit(f"{on} has no part {part!r}")
+    on.write_text(page)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

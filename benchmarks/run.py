@@ -1,21 +1,21 @@
 """`make bench`: time and peak memory of the data stages as rows grow, each stage in a process of its own."""
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import page
 from benchmarks.data import TRAIN
-from benchmarks.processes import run
-from benchmarks.tables import write_table
+from benchmarks.processes import Run, run
+from benchmarks.tables import NUMBERS, write_table
 from flows.requests import ingest_request
 from schemas.document import Document
 from schemas.prediction import PredictRequest
 from schemas.stages import EncodeRequest, IngestResult
 
-HEADER = ("rows", "stage", "seconds", "processor seconds", "rows/s", "peak memory, MB")
+STAGES = ("ingest", "encode", "predict")
+_HEADER = ("rows", "stage", "seconds", "processor seconds", "rows/s", "peak memory, MB")
 
 
 def main() -> None:
@@ -27,28 +27,32 @@ def main() -> None:
     lines = []
     for rows in arguments.rows:
         with tempfile.TemporaryDirectory() as folder:
-            lines += list(measure(rows, Path(folder)))
-    said = f"{page.machine()}:\n\n{page.table(HEADER, lines)}"
+            lines += [_line(rows, stage, took) for stage, took in stages(Path(folder), rows)]
+    said = f"{page.machine()}:\n\n{page.table(_HEADER, lines)}"
     print(said)
     if arguments.write:
         page.write("growth", said)
 
 
-def measure(rows: int, folder: Path) -> Iterator[tuple[str, ...]]:
-    """Generate a table, run ingest, encode and predict on it, and yield a line each."""
-    predict = _predict_request(folder)
-    spec = write_table(folder / "table.parquet", rows)
+def _line(rows: int, stage: str, took: Run) -> tuple[str, ...]:
+    figures = (f"{took.seconds:.1f}", f"{took.cpu_seconds:.1f}", f"{rows / took.seconds:,.0f}", f"{took.peak_mb:,.0f}")
+    return (f"{rows:,}", stage, *figures)
+
+
+def stages(folder: Path, rows: int, *, numbers: int = NUMBERS) -> Iterator[tuple[str, Run]]:
+    """Generate a table, run each of STAGES on it as a command, and yield what it took."""
+    predict = _predict_request(folder, numbers)
+    spec = write_table(folder / "table.parquet", rows, numbers=numbers)
     workspace = str(folder / "workspace")
-    line, result = _timed("ingest", ingest_request(spec, workspace=workspace), folder, rows)
-    yield line
-    ingest = IngestResult.model_validate(result)
-    yield _timed("encode", EncodeRequest(workspace=workspace, ingest=ingest.as_input), folder, rows)[0]
-    yield _timed("predict", predict, folder, rows)[0]
+    yield "ingest", (took := _took("ingest", ingest_request(spec, workspace=workspace), folder))
+    ingest = IngestResult.model_validate_json(took.printed)
+    yield "encode", _took("encode", EncodeRequest(workspace=workspace, ingest=ingest.as_input), folder)
+    yield "predict", _took("predict", predict, folder)
 
 
-def _predict_request(folder: Path) -> PredictRequest:
+def _predict_request(folder: Path, numbers: int) -> PredictRequest:
     """Return a request to score `table.parquet` with a network of two layers that has learned for one epoch."""
-    spec = write_table(folder / "learned.parquet", 100_000)
+    spec = write_table(folder / "learned.parquet", 100_000, numbers=numbers)
     training = spec.training.model_copy(update={"epochs": 1, "batch_size": 4096})
     (folder / "spec.json").write_text(spec.model_copy(update={"training": training}).to_json())
     request = folder / "predict.json"
@@ -57,13 +61,10 @@ def _predict_request(folder: Path) -> PredictRequest:
     return PredictRequest.load(request)
 
 
-def _timed(stage: str, request: Document, folder: Path, rows: int) -> tuple[tuple[str, ...], object]:
-    """Run a stage as a command; return a line with what it took, and its result."""
+def _took(stage: str, request: Document, folder: Path) -> Run:
     path = folder / f"{stage}.json"
     path.write_text(request.to_json())
-    took = run("-m", f"tasks.{stage}", path)
-    figures = (f"{took.seconds:.1f}", f"{took.cpu_seconds:.1f}", f"{rows / took.seconds:,.0f}", f"{took.peak_mb:,.0f}")
-    return (f"{rows:,}", stage, *figures), json.loads(took.printed)
+    return run("-m", f"tasks.{stage}", path)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,18 @@ import pyarrow.parquet as pq
 
 from schemas.spec import Spec
 
+NUMBERS = 10
 _CHUNK_ROWS = 250_000
 
 
-def write_table(path: Path, rows: int) -> Spec:
-    """Write a Parquet file with a key, ten numbers, three categories, a time and a binary target; return its spec."""
-    with pq.ParquetWriter(path, _schema()) as writer:
+def write_table(path: Path, rows: int, *, numbers: int = NUMBERS) -> Spec:
+    """Write a Parquet file with a key, numbers, three categories, a time and a binary target; return its spec."""
+    with pq.ParquetWriter(path, _schema(numbers)) as writer:
         for start in range(0, rows, _CHUNK_ROWS):
-            writer.write_table(_chunk(start, min(_CHUNK_ROWS, rows - start)))
-    numbers = {f"number_{index}": {"kind": "numeric"} for index in range(10)}
-    numbers |= {"number_8": {"kind": "numeric", "scale": "robust"}, "number_9": {"kind": "numeric", "scale": "log"}}
-    columns = numbers | {
+            writer.write_table(_chunk(start, min(_CHUNK_ROWS, rows - start), numbers))
+    kinds = {f"number_{index}": {"kind": "numeric"} for index in range(numbers)}
+    kinds |= {"number_8": {"kind": "numeric", "scale": "robust"}, "number_9": {"kind": "numeric", "scale": "log"}}
+    columns = kinds | {
         "colour": {"kind": "one_hot"},
         "grade": {"kind": "ordinal", "categories": list("abcde")},
         "shop": {"kind": "embedding"},
@@ -35,15 +36,15 @@ def write_table(path: Path, rows: int) -> Spec:
     )
 
 
-def _schema() -> pa.Schema:
-    numbers = [(f"number_{index}", pa.float64()) for index in range(10)]
+def _schema(numbers: int) -> pa.Schema:
+    fields = [(f"number_{index}", pa.float64()) for index in range(numbers)]
     texts = [(name, pa.string()) for name in ("colour", "grade", "shop")]
-    return pa.schema([("id", pa.int64()), *numbers, *texts, ("sold_at", pa.timestamp("us")), ("returned", pa.string())])
+    return pa.schema([("id", pa.int64()), *fields, *texts, ("sold_at", pa.timestamp("us")), ("returned", pa.string())])
 
 
-def _chunk(start: int, rows: int) -> pa.Table:
+def _chunk(start: int, rows: int, width: int) -> pa.Table:
     random = np.random.default_rng(start)
-    numbers = random.normal(size=(rows, 10))
+    numbers = random.normal(size=(rows, width))
     numbers[random.random(rows) < 0.02, 3] = np.nan
     colours = np.array(["red", "green", "blue", "grey"])[random.integers(0, 4, rows)]
     grades = np.array(list("abcde"))[random.integers(0, 5, rows)]
@@ -52,4 +53,4 @@ def _chunk(start: int, rows: int) -> pa.Table:
     times = np.datetime64("2020-01-01", "us") + seconds * np.timedelta64(1_000_000, "us")
     returned = np.where(numbers[:, 0] + numbers[:, 1] + random.normal(size=rows) > 1, "yes", "no")
     columns = [np.arange(start, start + rows), *numbers.T, colours, grades, shops, times, returned]
-    return pa.table([pa.array(column) for column in columns], schema=_schema())
+    return pa.table([pa.array(column) for column in columns], schema=_schema(width))
