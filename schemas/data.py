@@ -53,7 +53,8 @@ class Source(Document):
 
     path: Expandable
     """A file, a folder, a glob or an fsspec URL; ${NAME} is replaced by that environment variable.
-    A relative path counts from the spec's own folder."""
+    A relative path counts from the spec's own folder. Of a folder or glob, names that begin with _ or . are left out,
+    unless the glob says so itself, as _*.csv does."""
     format: Literal["csv", "parquet", "json", "arrow"] | None = None
     """How the files are written (json: one object a line); by default judged by the name's ending."""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
@@ -68,7 +69,7 @@ class Source(Document):
 
 
 class Data(Source):
-    """Where the rows come from, and what is borne of them."""
+    """Where the rows come from, and what is tolerated of them."""
 
     nulls: tuple[str, ...] = ("",)
     """Texts that mean a missing value. Nothing else does: NA or None can be real categories."""
@@ -81,7 +82,7 @@ class Data(Source):
     minimum_rows: int = Field(default=10, ge=3)
     """Fewer accepted rows than this are refused."""
     maximum_rejected: Fraction = 0.01
-    """The largest share of rejected rows that is borne; above it the run is refused."""
+    """The largest share of rejected rows that is allowed; above it the run is refused."""
     time: str | None = None
     """The rows' date or time, for since, until and retraining.window; by default the column of a split by time."""
     since: Moment | None = None

@@ -1,6 +1,7 @@
 """The files of a source, and their fingerprint: one digest that changes when any byte does."""
 
 import contextlib
+import fnmatch
 import hashlib
 import json
 import lzma
@@ -98,12 +99,16 @@ def _find(system: AbstractFileSystem, path: str) -> list[str]:
     if system.isdir(path):
         return [name for name in system.find(path) if not _hidden(name.removeprefix(path))]
     if any(sign in path for sign in "*?[") and not system.exists(path):
-        return [name for name in system.glob(path) if not system.isdir(name)]
+        asked_for = [part for part in path.split("/") if _hidden(part)]  # as _*.csv asks for _a.csv
+        found = [name for name in system.glob(path) if not _hidden(name, but=asked_for)]
+        return [name for name in found if not system.isdir(name)]
     return [path] if system.exists(path) else []
 
 
-def _hidden(path: str) -> bool:
-    return any(part.startswith((".", "_")) for part in path.strip("/").split("/"))
+def _hidden(path: str, *, but: Sequence[str] = ()) -> bool:
+    """Say whether a part of a path begins with a dot or an underscore, and no pattern of `but` takes it."""
+    parts = [part for part in path.strip("/").split("/") if part.startswith((".", "_"))]
+    return any(not any(fnmatch.fnmatchcase(part, pattern) for pattern in but) for part in parts)
 
 
 def _file(system: AbstractFileSystem, path: str, source: Source) -> File:

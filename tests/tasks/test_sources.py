@@ -109,6 +109,27 @@ def test_character_that_spans_two_chunks_is_whole(tmp_path, monkeypatch, cut):
         fingerprint(list_files(Source(path=str(path))))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("in", ["in/a.csv", "in/deep/c.csv"]),
+        ("in/*.csv", ["in/a.csv"]),
+        ("in/**/*.csv", ["in/a.csv", "in/deep/c.csv"]),
+        ("in/_*.csv", ["in/_b.csv"]),
+        ("in/.t*/*.csv", ["in/.tmp/d.csv"]),
+    ],
+)
+def test_folders_and_globs_leave_out_names_with_a_dot_or_underscore_but_those_they_ask_for(tmp_path, pattern, expected):
+    """Whoever writes under such a name and renames lets nobody read half a file."""
+    for name in ("in/a.csv", "in/_b.csv", "in/deep/c.csv", "in/.tmp/d.csv", "in/deep/_e/f.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x\n1\n")
+    found = [
+        Path(file.path).relative_to(tmp_path).as_posix() for file in list_files(Source(path=f"{tmp_path}/{pattern}"))
+    ]
+    assert found == expected
+
+
 def test_fingerprint_is_of_the_content_alone(tmp_path):
     def of(name, content):
         (tmp_path / name).write_bytes(content)
