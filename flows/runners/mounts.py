@@ -18,7 +18,7 @@ from tasks.workspaces import Place, place
 
 _CODE = Path("/opt/evermodel-code")
 _THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-_REMOTE = re.compile(r"^(MLFLOW|AWS)_(?!.*_FILE$)")
+_STORE, _REGISTRY = re.compile(r"^AWS_(?!.*_FILE$)"), re.compile(r"^MLFLOW_(?!.*_FILE$)")
 
 
 def mounts(stage: StageName, request: Request, workspace: Place) -> list[Mount]:
@@ -80,7 +80,9 @@ def environment(request: Request, runner: Docker) -> dict[str, str]:
     if isinstance(request, IngestRequest):
         names |= {*environment_names(request.source.path)}
     if needs_network(request):
-        names |= {name for name in os.environ if _REMOTE.match(name)}
+        names |= {name for name in os.environ if _STORE.match(name)}
+        if isinstance(request, RegisterRequest):
+            names |= {name for name in os.environ if _REGISTRY.match(name)}
     found = {name: os.environ[name] for name in names if name in os.environ}
     return found | {"PYTHONPATH": f"/opt/evermodel:{_CODE}", workspaces.CACHE: str(workspaces.cache())}
 
