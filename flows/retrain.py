@@ -64,6 +64,9 @@ _NAMES = {request: name for name, request in REQUESTS.items()}
 GPU = "gpu"
 """Tag of tasks that use a GPU: the server's concurrency limit of this name says how many may run at once."""
 
+_STOPPED = (StoppedError.__name__, "termination signal", "interrupt signal")
+"""One of these is in what Prefect says of a run that was stopped."""
+
 _REGISTRY_DELAYS_S: list[float] = [1, 5, 25]
 
 
@@ -106,8 +109,8 @@ _TASKS = {name: _task(name) for name in STAGES}
 
 
 def _cancelled(flow: Any, flow_run: Any, state: Any) -> None:  # noqa: ARG001 - Prefect names its arguments
-    """Show a run that was stopped on purpose as cancelled, not as crashed."""
-    if any(sign in (state.message or "") for sign in (StoppedError.__name__, "termination signal")):
+    """Show a run that was stopped on purpose, by SIGTERM or Ctrl-C, as cancelled, not as crashed."""
+    if any(sign in (state.message or "") for sign in _STOPPED):
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(flow_run.id, Cancelled(message=state.message), force=True)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from prefect.client.orchestration import get_client
 
 from flows import display
 from schemas.run import ModelVersion, RunResult, RunRows
@@ -209,8 +210,14 @@ def test_an_unchanged_rerun_loads_no_tensorflow(
     assert done.stderr.count("stands already") == 5
 
 
-def test_sigterm_ends_a_run_with_143_and_publishes_nothing_half(
-    evermodel: Evermodel, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_stopped_publishes_nothing_half_and_shows_as_cancelled(
+    evermodel: Evermodel,
+    tmp_path: Path,
+    prefect_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: signal.Signals,
+    code: int,
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     evermodel("example", "digits")
@@ -220,9 +227,12 @@ def test_sigterm_ends_a_run_with_143_and_publishes_nothing_half(
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("train: epoch"):
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(stop)
                 break
         rest = process.stderr.read()
-    assert process.returncode == 143
+    assert process.returncode == code
     assert "Traceback" not in rest
     assert not list(tmp_path.glob(".evermodel/train/*"))
+    with get_client(sync_client=True) as client:
+        newest = max(client.read_flow_runs(), key=lambda run: run.created)
+    assert (newest.name, newest.state_name) == ("digits", "Cancelled")
