@@ -66,24 +66,24 @@ def deploy(
     workspace = str(place(workspace))
     with get_client(sync_client=True) as client:
         for name in spec.stages:
-            runner = spec.runner_of(name)
-            if isinstance(runner, WorkPool):
-                found = _pool(client, runner.pool)
+            own, with_gpus = spec.runner.of(name), spec.runner_of(name)
+            if isinstance(own, WorkPool) and isinstance(with_gpus, WorkPool):
+                found = _pool(client, own.pool)
+                runner = own if found.type == "process" else with_gpus  # the worker's own machine has GPUs, or not
                 variables = job_variables(name, runner, spec, workspace=workspace, kind=found.type)
                 made = _deploy(client, stage_flow, deployment(spec.name, name), found, variables, queue=runner.queue)
                 yield Deployed(f"stage/{deployment(spec.name, name)}", found.name, made)
         if any(spec.uses_gpu(name) for name in spec.stages):
             _limit_gpu(client)
         home = _home(client, pool) if pool else None
-        variables = (
-            job_variables(None, WorkPool(pool=home.name), spec, workspace=workspace, kind=home.type) if home else {}
-        )
+        variables = _of_flow(home, spec, workspace, gpu=spec.gpus_of_flow)
         parameters = {"spec": spec.model_dump(mode="json", exclude_unset=True), "workspace": workspace}
         made = _deploy(client, retrain, spec.name, home, variables, parameters=parameters, schedules=schedules)
         renew(client, spec, made, automations.with_event(UPDATED) if watch_every_s else automations)
         where = home.name if home else None
         if watch_every_s:
             every = [DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(seconds=watch_every_s)))]
+            variables = _of_flow(home, spec, workspace)
             looks = _deploy(client, watch, spec.name, home, variables, parameters=parameters, schedules=every)
             yield Deployed(f"watch/{spec.name}", where, looks)
         else:
@@ -100,7 +100,7 @@ def deploy_monitor(
     with get_client(sync_client=True) as client:
         home = _home(client, pool)
         reading = spec.model_copy(update={"data": spec.data.model_copy(update={"path": path})})  # mounted by its path
-        variables = job_variables(None, WorkPool(pool=pool), reading, workspace=workspace, kind=home.type)
+        variables = _of_flow(home, reading, workspace)
         parameters = {
             "name": spec.name,
             "source": source.model_dump(mode="json"),
@@ -212,6 +212,14 @@ def job_variables(
     binds = [*(f"{path}:{path}" for path in shared), *([f"{source}:{source}:ro"] if source else [])]
     variables = _VARIABLES.get(kind, _any)(runner, image, binds)
     return _with_further({"env": environment, **variables}, runner.job_variables)
+
+
+def _of_flow(pool: Pool | None, spec: Spec, workspace: str, *, gpu: int | None = None) -> dict[str, Any]:
+    """Return the job variables of a flow itself; none where a process serves it."""
+    if pool is None:
+        return {}
+    runner = WorkPool(pool=pool.name, gpu=None if pool.type == "process" else gpu)
+    return job_variables(None, runner, spec, workspace=workspace, kind=pool.type)
 
 
 def _with_further(known: dict[str, Any], further: dict[str, Any]) -> dict[str, Any]:

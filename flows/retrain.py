@@ -48,7 +48,7 @@ from schemas.stages import (
     TuneRequest,
     TuneResult,
 )
-from tasks import evaluate, plugins, secret_files, stage, targets, warm_start
+from tasks import evaluate, plugins, secret_files, stage, targets, train, warm_start
 from tasks.registry import Registry
 from tasks.tuning import reuse
 from tasks.workspaces import place
@@ -159,8 +159,10 @@ def _retrained(
         targets.refuse_for_classes(spec, encode.outputs)
     tuned, tune = chain.tuned(tune_request(spec, workspace=workspace, ingest=ingest, encode=encode))
     spec = spec.settled(tuned.settings) if tuned else spec
-    train = chain.run(TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode, start=begun))
-    known: Any = {"workspace": workspace, "ingest": ingest, "train": train}
+    trained = chain.run(
+        TrainResult, train_request(spec, workspace=workspace, ingest=ingest, encode=encode, start=begun)
+    )
+    known: Any = {"workspace": workspace, "ingest": ingest, "train": trained}
     known |= {"champion": chain.champion(evaluate_request(spec, **known, encode=encode, champion=None))}
     evaluated = chain.run(EvaluateResult, evaluate_request(spec, **known, encode=encode, tune=tune, tuned=tuned))
     registered = chain.run(
@@ -183,7 +185,7 @@ def _retrained(
             *chain.warnings,
             *encode.warnings,
             *(tune.warnings if tune else ()),
-            *train.warnings,
+            *trained.warnings,
         ],
         drift=evaluated.drift,
         decided=before or now,
@@ -216,6 +218,8 @@ class _Chain:
             target.discard()
         standing = stage.published(kind, target) is not None and (name != "register" or module.stands(request))
         runner = self._spec.runner_of(name)
+        if name == "ingest" and not standing and self._spec.gpus_of_flow:
+            train.refuse_absent_gpus(self._spec.training)  # or it would be told of when all data is read
         tags = {GPU} if self._spec.uses_gpu(name) and not standing else None
         task = _TASKS[name].with_options(refresh_cache=not standing, tags=tags)
         task(name, request, run_key, None if standing else runner, self._spec.name)

@@ -15,7 +15,7 @@ from schemas.promotion import Promotion
 from schemas.retraining import Retraining
 from schemas.runners import EVERY_RUN, STAGES, Docker, Inline, Runners, StageName, WorkPool
 from schemas.schedules import Schedule
-from schemas.training import Gpus, Training
+from schemas.training import Training
 from schemas.tuning import Settings, Tuning
 
 
@@ -54,16 +54,26 @@ class Spec(Document):
     """When `evermodel deploy` and `evermodel serve` let it be retrained, unless they are told otherwise."""
 
     def runner_of(self, stage: StageName) -> Inline | Docker | WorkPool:
-        """Return where a stage runs; tune and train in a container get the GPUs that they are to learn on."""
-        runner, device = self.runner.of(stage), self.training.device
-        if stage not in ("tune", "train") or isinstance(runner, Inline) or runner.gpu or device in ("auto", "cpu"):
+        """Return where a stage runs; one that trains in a container gets the GPUs that it is to learn on."""
+        runner, gpus = self.runner.of(stage), self.training.gpus
+        if isinstance(runner, Inline) or runner.gpu or gpus is None or not self.trains(stage):
             return runner
-        return runner.model_copy(update={"gpu": device.gpus if isinstance(device, Gpus) else 1})
+        return runner.model_copy(update={"gpu": gpus})
+
+    def trains(self, stage: StageName) -> bool:
+        """Whether a stage trains networks."""
+        return stage in ("tune", "train") or (stage == "evaluate" and self.evaluation.trains)
 
     def uses_gpu(self, stage: StageName) -> bool:
         """Whether a stage is to run on a GPU, by the device that is asked for or by its runner."""
-        asked_for = self.training.device not in ("auto", "cpu")
-        return stage in ("tune", "train") and (asked_for or getattr(self.runner_of(stage), "gpu", None) is not None)
+        asked_for = self.training.gpus is not None
+        return self.trains(stage) and (asked_for or getattr(self.runner_of(stage), "gpu", None) is not None)
+
+    @property
+    def gpus_of_flow(self) -> int | None:
+        """How many GPUs the flow's own process has to have, for the stages that train in it."""
+        here = [stage for stage in self.stages if isinstance(self.runner.of(stage), Inline)]
+        return self.training.gpus if any(self.trains(stage) for stage in here) else None
 
     @property
     def time(self) -> str | None:

@@ -61,7 +61,7 @@ class EarlyStopping(Document):
     """Stops when the validation loss no longer falls, and goes back to the best epoch's weights."""
 
     patience: int = Field(default=20, ge=1)
-    """How many epochs without a better validation loss are borne."""
+    """How many epochs without a better validation loss are allowed."""
     min_delta: float = Field(default=0.0, ge=0)
     """How much lower a validation loss must be to count as better."""
     weighted: bool = True
@@ -113,7 +113,8 @@ class Training(Document):
     whose output is the mean of theirs."""
     device: Device = "auto"
     """Where it learns: auto is a GPU if there is one, else the CPU. gpu, or {gpus: 2} for two, insists on it: the run
-    fails without."""
+    fails without. A container or work pool gives a GPU only where this, or `gpu` of the runner, asks for one: with auto
+    alone it learns on the CPU."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     """In what numbers products are computed; weights, and the saved network, are float32. auto is float32 but on a GPU
     that is fast at another."""
@@ -125,6 +126,11 @@ class Training(Document):
     memory_mb: int | None = Field(default=None, ge=1)
     """How much memory the encoded rows may take, in MiB; larger ones are streamed from disk, with the same outcome. By
     default a quarter of the machine's or, on a GPU, half of the card's."""
+
+    @property
+    def gpus(self) -> int | None:
+        """How many GPUs it insists on; None where the CPU will do."""
+        return self.device.gpus if isinstance(self.device, Gpus) else 1 if self.device == "gpu" else None
 
     @model_validator(mode="after")
     def _lazy_embeddings_are_possible(self) -> Self:

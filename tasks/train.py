@@ -17,6 +17,7 @@ from schemas.named import Loss
 from schemas.names import is_reference
 from schemas.networks import Custom
 from schemas.stages import EncodeResult, IngestResult, Input, TrainRequest, TrainResult, TuneRequest
+from schemas.training import Training
 from tasks import bundle, compatibility, features, plugins, stage, targets
 from tasks.encoders.base import Array
 from tasks.encoders.table import TableEncoder
@@ -71,6 +72,14 @@ def run(request: TrainRequest) -> TrainResult:
     DataError for a target that the network's output cannot reach.
     """
     return stage.publish(TrainResult, request, stage="train", key=run_key(request), make=_make)
+
+
+def refuse_absent_gpus(training: Training) -> None:
+    """Raise ResourceError where a GPU that is asked for is absent."""
+    bundle.load_tensorflow()
+    from tasks.training import devices
+
+    devices.find(training.device)
 
 
 def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:

@@ -41,7 +41,7 @@ def run(stage: StageName, request: Request, runner: Docker, *, model: str) -> No
     engine = _engine()
     home = place(request.workspace)
     workspace = home.directory
-    image = _image(engine, runner.image or images.name(target(stage, runner)))
+    image = _image(engine, runner.image or images.name(target(stage, request, runner)))
     with scratch(workspace / "requests" / stage) as folder:  # while this flow lives, it holds the folder's lock
         _remove_orphans(engine, workspace)
         (folder / "request.json").write_text(request.model_copy(update={"workspace": str(home)}).to_json())
@@ -63,10 +63,13 @@ def _engine() -> docker.DockerClient:
     return engine
 
 
-def target(stage: StageName, runner: Docker) -> str:
-    """Return the target of the Dockerfile that holds a stage; train's holds tune, too."""
+def target(stage: StageName, request: Request, runner: Docker) -> str:
+    """Return the target of the Dockerfile that holds a stage: train's holds tune, that of pools evaluate on a GPU."""
+    on_gpu = runner.gpu is not None and mounts.trains(request)
+    if stage == "evaluate":
+        return "pool-gpu" if on_gpu else stage
     holder = "train" if stage == "tune" else stage
-    return f"{holder}-gpu" if holder == "train" and runner.gpu else holder
+    return f"{holder}-gpu" if on_gpu else holder
 
 
 def _image(engine: docker.DockerClient, name: str) -> str:
@@ -98,10 +101,10 @@ def _remove_orphans(engine: docker.DockerClient, workspace: Path) -> None:
 
 def options(stage: StageName, request: Request, runner: Docker, folder: Path, model: str) -> dict[str, Any]:
     """Return what the engine makes the container of: its limits, what it sees and what it may not."""
-    home = place(request.workspace)
+    home, holder = place(request.workspace), target(stage, request, runner)
     return {
         "name": f"evermodel-{model}-{stage}-{uuid.uuid4().hex[:8]}",
-        "entrypoint": ["python", "-m", "tasks.tune"] if stage == "tune" else None,
+        "entrypoint": None if holder in (stage, f"{stage}-gpu") else ["python", "-m", f"tasks.{stage}"],
         "command": ["--json-log", str(folder / "request.json")],
         "labels": {WORKSPACE: str(home.directory), REQUEST: str(folder)},
         "user": f"{os.getuid()}:{os.getgid()}",

@@ -11,7 +11,7 @@ from docker.types import Mount
 
 from schemas.data import Source, environment_names
 from schemas.runners import Docker, StageName
-from schemas.stages import IngestRequest, RegisterRequest, Request, TrainRequest, TuneRequest
+from schemas.stages import EvaluateRequest, IngestRequest, RegisterRequest, Request, TrainRequest, TuneRequest
 from tasks import plugins, quotes, workspaces
 from tasks.register import registry_of
 from tasks.workspaces import Place, place
@@ -35,7 +35,7 @@ def mounts(stage: StageName, request: Request, workspace: Place) -> list[Mount]:
         own.append(home / "mlflow")
     for folder in own:
         folder.mkdir(parents=True, exist_ok=True)
-    own += _timings() if isinstance(request, TuneRequest | TrainRequest) else []
+    own += _timings() if trains(request) else []
     source = local_source(request.source) if isinstance(request, IngestRequest) else None
     read = [*([home] if workspace.is_local else []), *([source] if source else [])]
     return [
@@ -43,6 +43,13 @@ def mounts(stage: StageName, request: Request, workspace: Place) -> list[Mount]:
         *(Mount(str(path), str(path), type="bind") for path in own),
         *(Mount(str(_CODE / path.name), str(path), type="bind", read_only=True) for path in _code()),
     ]
+
+
+def trains(request: Request) -> bool:
+    """Say whether a stage trains networks."""
+    if isinstance(request, EvaluateRequest):
+        return request.evaluation.trains
+    return isinstance(request, TuneRequest | TrainRequest)
 
 
 def _timings() -> list[Path]:

@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 from kubernetes.client import ApiClient
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
-from flows.deploy import job_variables
+from flows.deploy import deploy, job_variables
+from flows.runners import docker, mounts
 from schemas.errors import SpecError
-from schemas.runners import Docker, Runners, WorkPool
+from schemas.evaluation import Evaluation
+from schemas.runners import STAGES, Docker, Runners, WorkPool
 from schemas.spec import Spec
+from schemas.stages import EvaluateRequest, RegisterRequest
 
 TEMPLATE = json.loads((Path(__file__).parents[2] / "docker" / "kubernetes.json").read_text())
 
@@ -98,8 +103,67 @@ def test_further_variables_are_added_and_take_nothing_away(spec: Spec) -> None:
 
 def test_a_gpu_of_the_runner_counts_as_one_of_the_device(spec: Spec) -> None:
     docker = spec.model_copy(update={"runner": Runners(default=Docker(gpu="all"))})
-    assert [docker.uses_gpu(stage) for stage in ("encode", "train", "tune")] == [False, True, True]
+    assert [docker.uses_gpu(stage) for stage in ("encode", "train", "tune", "evaluate")] == [False, True, True, False]
     assert not spec.uses_gpu("train")
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("auto", None), ("gpu", 1), ({"gpus": 2}, 2)])
+@pytest.mark.parametrize("refits", [0, 3])
+def test_every_stage_that_trains_gets_the_gpus_of_the_device(
+    spec: Spec, device: Any, gpus: int | None, refits: int
+) -> None:
+    changes = {"training": {"device": device}, "evaluation": {"refits": refits}, "runner": "docker"}
+    spec = Spec.model_validate(spec.model_dump(mode="json") | changes)
+    given = {stage: getattr(spec.runner_of(stage), "gpu", None) for stage in STAGES}
+    on_gpu = {"tune", "train", *(["evaluate"] if refits else [])}
+    assert given == {stage: gpus if stage in on_gpu else None for stage in STAGES}
+    assert spec.gpus_of_flow is None
+    inline = spec.model_copy(update={"runner": Runners(stages={"train": Docker()})})
+    assert inline.gpus_of_flow == (gpus if refits else None)
+
+
+def test_evaluate_on_a_gpu_runs_in_the_image_of_pools_and_measures_as_train_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERMODEL_CACHE", str(tmp_path / "cache"))
+    asked = {"workspace": str(tmp_path), "name": "m", "ingest": {"path": "i"}, "train": {"path": "t"}}
+    plain = EvaluateRequest.model_validate(asked)
+    trains = plain.model_copy(update={"evaluation": Evaluation(refits=3)})
+    holders = [docker.target("evaluate", each, Docker(gpu=gpu)) for each in (plain, trains) for gpu in (None, 1)]
+    assert holders == ["evaluate", "evaluate", "evaluate", "pool-gpu"]
+    options = docker.options("evaluate", trains, Docker(gpu=1), tmp_path, "m")
+    assert options["entrypoint"] == ["python", "-m", "tasks.evaluate"]
+    assert str(tmp_path / "cache" / "timings") in {mount["Target"] for mount in options["mounts"]}
+    assert docker.options("evaluate", plain, Docker(), tmp_path, "m")["entrypoint"] is None
+
+
+def test_a_stage_gets_no_password_that_it_does_not_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "http://there")
+    asked: dict[str, Any] = {"name": "m", "ingest": {"path": "i"}, "train": {"path": "t"}, "evaluate": {"path": "e"}}
+    for kind in (EvaluateRequest, RegisterRequest):
+        fields = {name: value for name, value in asked.items() if name in kind.model_fields}
+        given = mounts.environment(kind.model_validate({"workspace": "s3://bucket/ws", **fields}), Docker())
+        assert "AWS_SECRET_ACCESS_KEY" in given
+        assert ("MLFLOW_TRACKING_PASSWORD" in given) == (kind is RegisterRequest)
+
+
+@pytest.mark.parametrize(("kind", "image", "asked"), [("docker", "evermodel-pool-gpu:0.1.0", 1), ("process", None, 0)])
+def test_a_flow_that_trains_in_its_own_process_gets_the_gpu_and_a_pool_of_processes_is_asked_for_none(
+    spec: Spec, kind: str, image: str | None, asked: int
+) -> None:
+    """The worker's machine of such a pool has the GPU, or training says that it has not."""
+    changes = {"name": f"on-{kind}", "training": {"device": "gpu"}, "evaluation": {"refits": 2}}
+    spec = Spec.model_validate(spec.model_dump(mode="json") | changes)
+    spec = spec.model_copy(update={"runner": Runners(stages={"evaluate": WorkPool(pool=f"gpu-{kind}")})})
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=f"gpu-{kind}", type=kind))
+        made = [*deploy(spec, workspace="s3://bucket/ws", pool=f"gpu-{kind}", watch_every_s=60)]
+        jobs = {each.name: client.read_deployment(each.id).job_variables for each in made}
+    for name in (f"retrain/on-{kind}", f"stage/on-{kind}-evaluate"):
+        assert jobs[name].get("image") == image
+        assert len(jobs[name].get("container_create_kwargs", {}).get("device_requests", [])) == asked
+    assert jobs[f"watch/on-{kind}"].get("image") == (image and "evermodel-pool:0.1.0")
 
 
 @pytest.mark.parametrize(("key", "value"), [("memory", "4g"), ("cpus", 2), ("gpu", "all"), ("image", "mine")])

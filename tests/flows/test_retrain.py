@@ -17,7 +17,7 @@ from schemas.run import RunResult
 from schemas.runners import EVERY_RUN
 from schemas.spec import Spec
 from schemas.spec_file import read_spec
-from schemas.training import EarlyStopping
+from schemas.training import EarlyStopping, Gpus
 from tasks import decisions
 from tasks.examples import write_example
 from tasks.registry import Registry
@@ -112,6 +112,12 @@ def test_a_deleted_output_is_made_again(first: RunResult, spec: Spec, tmp_path: 
     assert cached(again) == [name for name in EVERY_RUN if name != stage]
     assert {name: _bytes(again, name) for name in EVERY_RUN[:3]} == before
     assert again.model.version == "1"
+
+
+def test_an_absent_gpu_ends_the_run_before_any_data_is_read(spec: Spec, tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"training\.device asks for 8 GPUs, and TensorFlow sees"):
+        retrain(changed(spec, "training", device=Gpus(gpus=8)), workspace=str(tmp_path / "ws"))
+    assert not (tmp_path / "ws" / "ingest").exists()
 
 
 def test_an_emptied_registry_is_filled_again(first: RunResult, spec: Spec, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_container_of_tune_is_trains_image_with_another_command(
     options = docker.options("tune", request, Docker(), tmp_path, "model")
     assert options["entrypoint"] == ["python", "-m", "tasks.tune"]
     assert docker.options("train", request, Docker(), tmp_path, "model")["entrypoint"] is None  # the image's own
-    assert [docker.target("tune", Docker(gpu=gpu)) for gpu in (None, "all")] == ["train", "train-gpu"]
+    assert [docker.target("tune", request, Docker(gpu=gpu)) for gpu in (None, "all")] == ["train", "train-gpu"]
     writable = {mount["Target"] for mount in options["mounts"] if not mount["ReadOnly"]}
     assert writable == {str(tmp_path / name) for name in ("ws/tune", "ws/checkpoints", "cache/timings")}
 
