@@ -27,7 +27,7 @@ class Drift(Document):
     """
 
     significance: float = Field(default=0.01, gt=0, lt=1)
-    """The share of false alarms that is borne among the differences found (Benjamini and Hochberg, 1995)."""
+    """The share of false alarms that is tolerated among the differences found (Benjamini and Hochberg, 1995)."""
     distance: Bound = 0.1
     """Numbers: the smallest Kolmogorov-Smirnov statistic, or Wasserstein distance in standard deviations of the
     reference, that matters. Categories: the smallest Jensen-Shannon distance, from 0 (alike) to 1."""

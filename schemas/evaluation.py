@@ -24,8 +24,8 @@ class Evaluation(Document):
     """How the trained network is judged, and what the report shows beside the metrics."""
 
     metric: Metric | None = None
-    """The metric that a challenger must win by; by default root_mean_squared_error, roc_auc (multilabel: its mean)
-    or accuracy."""
+    """The metric that a challenger must win by; by default root_mean_squared_error for regressions, roc_auc for binary
+    and (the mean over labels) multilabel, accuracy for multiclass."""
     metrics: tuple[Metric, ...] = ()
     """Metrics to compute beside those that are computed of every run."""
     costs: Costs | None = None

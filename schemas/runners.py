@@ -32,7 +32,8 @@ class Inline(_Runner):
 
 class _Container(_Runner):
     image: str | None = None
-    """The image; by default the stage's own, which `evermodel images build` makes."""
+    """The image; by default the one that `evermodel images build` makes: the stage's own or, on a work pool,
+    evermodel-pool or evermodel-pool-gpu."""
     memory: Size | None = None
     """The most memory that the container may use, such as 8g; by default all there is."""
     cpus: float | None = Field(default=None, gt=0)

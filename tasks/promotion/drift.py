@@ -10,7 +10,7 @@ _MOST_NAMES = 5
 
 
 def drift(evidence: Evidence) -> Iterator[Check]:
-    """No larger share of the features has drifted from the champion's data than is borne."""
+    """No larger share of the features has drifted from the champion's data than is allowed."""
     bound, found = evidence.policy.drift, evidence.drift
     if bound is None or found is None:
         return
@@ -24,5 +24,5 @@ def drift(evidence: Evidence) -> Iterator[Check]:
         asks=not passed and bound.then == "approve",
         value=found.share,
         wanted=bound.share,
-        sentence=said if passed else f"{said}, at most {percent(bound.share)} are borne (promotion.drift)",
+        sentence=said if passed else f"{said}, at most {percent(bound.share)} are allowed (promotion.drift)",
     )

@@ -64,7 +64,7 @@ class Tester:
     def check(self, model: Path, *, rows: Path, evaluated: Path, count: int) -> Check:
         """Return whether a downloaded MLflow model predicts the first rows of a file as evaluate's directory says.
 
-        Where there is no TensorFlow, as in the image of register, the files alone are compared, by their SHA-256.
+        Where there is no TensorFlow, as in the image of the flow, the files alone are compared, by their SHA-256.
         """
         self.start()
         bundle = model / "artifacts" / "bundle"

@@ -147,7 +147,7 @@ def test_drift_blocks_a_challenger_that_passes_all_else_or_asks_a_person(
     _, result = chain(spec(path, "x", "z", promotion={"drift": {"then": then}}), made[0] / "ws", bundle)
     assert [each.name for each in result.verdict.checks if not each.passed] == ["drift"]
     assert (result.verdict.better, check(result, "drift").asks) == (better, better)
-    said = "100\u00a0% of the features (z, x) have drifted from the champion's data, at most 50.0\u00a0% are borne"
+    said = "100\u00a0% of the features (z, x) have drifted from the champion's data, at most 50.0\u00a0% are allowed"
     assert result.verdict.reason.startswith("a person decides: " if better else "not promoted: ")
     assert said in result.verdict.reason
 
