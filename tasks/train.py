@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tasks.training.feed import Examples
     from tasks.training.loop import AfterEpoch, History
 
-VERSION = 6
+VERSION = 7
 
 log = logging.getLogger("evermodel")
 

@@ -1,8 +1,9 @@
 """The engine: epochs inside the graph, on rows that are on the device."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -30,6 +31,8 @@ class Engine:
     """Trains a network epoch by epoch, and computes its loss on other examples.
 
     The order of rows and the noise of dropout come from (seed, epoch) alone, so that an epoch can be repeated.
+    Where the optimiser averages the weights (`use_ema`), losses on other examples and what is published are those of
+    the averages; training goes on from the weights themselves.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Engine:
         Where they are auto, a measurement decides on XLA, for at most so many epochs, and sizes on lazy embeddings.
         Examples above the budget stay where they are, and go to the device piece by piece.
         """
+        self._averages = optimizer.use_ema
         if policy == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.network, self.optimizer, self.batch_size, self.policy = network, optimizer, batch_size, policy
@@ -283,9 +287,24 @@ class Engine:
 
     def _mean(self, loss_sum: Callable[..., tf.Tensor], examples: Examples) -> Any:
         rows = min(len(examples), _EVALUATION_ROWS)
-        sums = [loss_sum(*_piece(examples, start, rows)) for start in range(0, len(examples), rows)]
+        with self._averaged():
+            sums = [loss_sum(*_piece(examples, start, rows)) for start in range(0, len(examples), rows)]
         weight = examples.weight if examples.weight.ndim == 1 else examples.weight.mean(axis=1)
         return self._number(np.sum(sums, axis=0, dtype=np.float64) / float(weight.sum(dtype=np.float64)))
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Let the weights be their averages for a while, if the optimiser keeps averages."""
+        if not self._averages:
+            yield
+            return
+        weights = [variable.numpy() for variable in self._trainable]
+        self.optimizer.finalize_variable_values(self._trainable)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self._trainable, weights, strict=True):
+                variable.assign(value)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
@@ -296,7 +315,8 @@ class Engine:
         return now if better.all() else before
 
     def published(self) -> keras.Model:
-        """Return the network that is published: what was trained, with its weights."""
+        """Return the network that is published: what was trained, with its weights or their averages."""
+        self.optimizer.finalize_variable_values(self._trainable)
         return self.network
 
 

@@ -133,6 +133,7 @@ class Members(Engine):
 
     def published(self) -> keras.Model:
         """Return one network whose output is the mean of the members' outputs."""
+        self.optimizer.finalize_variable_values(self._trainable)
         for index, network in enumerate(self._networks):
             for part, variables in zip(
                 self._stacked, (network.trainable_variables, network.non_trainable_variables), strict=True

@@ -69,16 +69,17 @@ for shape, names in itertools.product(json.loads(sys.argv[1]), devices_of):
     with devices.scope(names):
         slot = Slot(name=NUMBERS, shape=(3,), columns=("a", "b", "c"))
         network = mlp.build(Mlp(hidden=(8,), **shape), [slot], NumberTarget(names=("y",), centers=(0,), scales=(1,)))
-        adam = keras.optimizers.Adam(0.01)
+        adam = keras.optimizers.Adam(0.01, use_ema="l2" in shape)
         engine = Engine(network, keras.losses.MeanSquaredError(), adam, given, batch_size=8, seed=0)
         history = loop.fit(engine, given, Training(epochs=3))
+        network = engine.published()
     network.compile(optimizer=adam, loss=keras.losses.MeanSquaredError())
     files.save(network, pathlib.Path(sys.argv[2]))
     saved = keras.models.load_model(sys.argv[2])
     assert (saved(given.inputs).numpy() == network(given.inputs).numpy()).all()
     weights = [variable.numpy().tolist() for variable in saved.trainable_variables]
-    said = {"device": history.device, "loss": history.loss, "steps": int(saved.optimizer.iterations)}
-    print(json.dumps({**said, "weights": weights}))
+    said = {"device": history.device, "loss": history.loss, "judged": history.validation_loss}
+    print(json.dumps({**said, "steps": int(saved.optimizer.iterations), "weights": weights}))
 with devices.scope(devices_of[1]):
     (layer,), strategy = noise.hashable(network), tf.distribute.get_strategy()
     drawn = strategy.run(tf.function(lambda: noise._dropout(layer, tf.ones((41, 8)), training=True)))
@@ -97,6 +98,7 @@ def test_two_devices_take_the_steps_of_one_and_train_with_noise_and_normalisatio
     one, two, noisy_one, noisy_two, (noise, other_noise) = (json.loads(line) for line in ended.stdout.splitlines())
     assert (one["device"], two["device"], one["steps"]) == ("CPU:0", "2 devices", two["steps"])
     np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-4)
+    np.testing.assert_allclose(one["judged"], two["judged"], rtol=1e-4)
     for first, second in zip(one["weights"], two["weights"], strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-5)
     assert noisy_two["loss"][-1] < noisy_two["loss"][0]
