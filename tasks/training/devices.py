@@ -69,13 +69,14 @@ def computing_in(policy: str, network: keras.Model) -> Iterator[None]:
     layers = [
         layer for layer in noise.sublayers(network) if id(layer) not in outputs and layer.dtype_policy.name == "float32"
     ]
+    policies = [layer.dtype_policy for layer in layers]  # the objects: which of them are one, a network file says
     try:
         for layer in layers:
             layer.dtype_policy = policy
         yield
     finally:
-        for layer in layers:
-            layer.dtype_policy = "float32"
+        for layer, before in zip(layers, policies, strict=True):
+            layer.dtype_policy = before
 
 
 def memory_bytes(training: Training, devices: tuple[str, ...]) -> int:

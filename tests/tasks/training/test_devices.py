@@ -43,6 +43,15 @@ def test_mixed_precision_learns_and_leaves_a_float32_network(engine, examples, p
     assert {variable.dtype for variable in mixed.network.variables} == {"float32"}
 
 
+def test_layers_get_back_the_very_policies_they_had(engine, examples):
+    """A network file says which of them are one object: it is not to tell whether steps were taken after a resume."""
+    network = engine(examples(np.zeros((4, 3)), np.zeros((4, 1))), hidden=(4, 4)).network
+    before = [id(layer.dtype_policy) for layer in network.layers]
+    with devices.computing_in("mixed_bfloat16", network):
+        assert [layer.dtype_policy.name for layer in network.layers].count("mixed_bfloat16") > 2
+    assert [id(layer.dtype_policy) for layer in network.layers] == before
+
+
 MIRRORED = """
 import itertools, json, pathlib, sys
 import keras, numpy as np, tensorflow as tf
