@@ -1,5 +1,6 @@
 """Train: a network on encoded rows, with the best epoch's weights, packed into a bundle."""
 
+import contextlib
 import functools
 import logging
 import tempfile
@@ -70,10 +71,13 @@ def run(request: TrainRequest) -> TrainResult:
     the batch nor half of it; TrainingError when the loss becomes no number; SpecError for what Keras does not know;
     DataError for a target that the network's output cannot reach.
     """
-    return stage.publish(TrainResult, request, stage="train", key=run_key(request), make=_make)
+    key = run_key(request)
+    with contextlib.ExitStack() as until_published:
+        make = functools.partial(_make, key=key, until_published=until_published)
+        return stage.publish(TrainResult, request, stage="train", key=key, make=make)
 
 
-def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
+def _make(request: TrainRequest, out: Path, *, key: str, until_published: contextlib.ExitStack) -> Mapping[str, Any]:
     bundle.load_tensorflow()
     from tasks.drift import references
     from tasks.training import checkpoints, devices
@@ -82,10 +86,8 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     ingested, _ = stage.opened(IngestResult, request.ingest, files=_INGESTED)
     encoded, _ = stage.opened(EncodeResult, request.encode, files=_ENCODED)
     contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
-    with (
-        tempfile.TemporaryDirectory(dir=out) as disk,
-        checkpoints.kept(out.parent.parent / "checkpoints" / run_key(request)) as kept,
-    ):
+    kept = until_published.enter_context(checkpoints.kept(out.parent.parent / "checkpoints" / key))
+    with tempfile.TemporaryDirectory(dir=out) as disk:
         known = examples(encoded, encoder, contract, request, disk=Path(disk))
         loss = _loss(request, contract, encoder)
         champion, objection = _champion(request, encoder, known[0])

@@ -132,9 +132,9 @@ def _set_aside(path: Path, why: str) -> Progress:
 
 @contextlib.contextmanager
 def kept(directory: Path) -> Iterator[Checkpoints]:
-    """Keep checkpoints in a directory until training ends, by success or by its own failure.
+    """Keep checkpoints in a directory until the body ends, by success or by training's own failure.
 
-    A training that is stopped leaves them behind. Of two runs that train the same, one keeps none.
+    What is stopped leaves them behind. Of two runs that train the same, one keeps none.
     """
     with scratch.kept(directory) as folder:
         if folder is None:

@@ -1,6 +1,7 @@
 """R34: tune as a stage, on real data that ingest and encode prepared."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -14,13 +15,14 @@ from typing import Any
 import pytest
 
 from flows.requests import ingest_request, train_request, tune_request
-from schemas.errors import DataError, TrainingError
+from schemas.errors import DataError, ResourceError, TrainingError
 from schemas.spec import Spec
 from schemas.spec_file import read_spec
 from schemas.stages import EncodeRequest, EncodeResult, IngestResult, Input, TuneRequest, TuneResult
 from tasks import encode, evaluation, ingest, metrics, train, tune
 from tasks.bundle import Bundle
 from tasks.examples import write_example
+from tasks.tuning import record
 from tasks.tuning.trainer import LocalTrainer
 
 SPACE = {
@@ -218,6 +220,24 @@ def test_stopped_study_goes_on_and_ends_as_one_that_was_not(prepared, tuned, tmp
     assert len([line for line in caplog.messages if line.startswith("tune: trial")]) <= 2
     assert not journal.exists()
     assert resumed.files == tuned.files
+
+
+def test_journal_stays_until_the_study_is_published(prepared, tuned, tmp_path, caplog, monkeypatch):
+    asked = prepared.asked(tmp_path)
+
+    def full(*_given):
+        raise OSError(errno.ENOSPC, "No space left on device", "trials.csv")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(record.Study, "write_table", full)
+        with pytest.raises(ResourceError, match="No space left"):
+            tune.run(asked)
+    assert len(journal_of(tmp_path / "ws")) == 4
+    caplog.set_level("INFO", logger="evermodel")
+    assert tune.run(asked).files == tuned.files
+    assert "goes on after trial 4" in caplog.text
+    assert "tune: trial" not in caplog.text
+    assert not list((tmp_path / "ws").glob("checkpoints/*"))
 
 
 @pytest.mark.slow
