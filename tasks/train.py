@@ -13,7 +13,7 @@ import numpy as np
 from schemas import fits
 from schemas.contract import Contract
 from schemas.document import digest
-from schemas.errors import ResourceError, SpecError, UnloadableError
+from schemas.errors import LostDeviceError, ResourceError, SpecError, UnloadableError
 from schemas.named import Loss
 from schemas.names import is_reference
 from schemas.networks import Custom
@@ -169,16 +169,16 @@ def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
 
 
 def _on_device(fitted: Callable[..., R], device: str, **keys: Any) -> R:
-    """Return what `fitted` gives; raises ResourceError, which leaves the checkpoint, when the device fails."""
+    """Return what `fitted` gives; raises LostDeviceError, which leaves the checkpoint, when the device fails."""
     from tasks.training import devices
 
     try:
         return fitted(**keys)
     except devices.LOST as error:
         said = str(error.message).strip().partition("\n")[0]
-        raise ResourceError(
+        raise LostDeviceError(
             f"{device} failed in training ({said}); look at it by evermodel doctor and in the system's log, then run "
-            "again: training goes on from its last checkpoint"
+            "again: it goes on from its last checkpoint, a tuning after its last finished trial"
         ) from error
 
 
