@@ -51,6 +51,7 @@ CASES = {
     "penalties, batch normalisation": {"l1": 0.01, "l2": 0.1, "normalization": "batch"},
     "norm of each": {"optimizer": Named(name="adam", clipnorm=0.1, learning_rate=0.02)},
     "norm of all": {"optimizer": Named(name="sgd", global_clipnorm=0.1, learning_rate=0.1)},
+    "scaled loss": {"optimizer": Named(name="sgd", loss_scale_factor=1024, clipnorm=0.1, learning_rate=0.1)},
     "lion, compiled": {"optimizer": Named(name="lion", learning_rate=0.003), "how": {"xla": True}},
     "averages": {"optimizer": Named(name="adam", use_ema=True, ema_momentum=0.7, learning_rate=0.02)},
     "bfloat16": {"how": {"policy": "mixed_bfloat16"}},
