@@ -310,6 +310,13 @@ class Engine:
     def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
         return tf.reduce_sum(weighted(self.loss_function, target, self._outputs(inputs, training=False), weight))
 
+    def refuse_no_numbers(self, when: str) -> None:
+        """Raise TrainingError for a weight that is none, as a step leaves them whose loss still was a number."""
+        for variable in self._trainable:
+            values = variable.numpy()
+            if not (finite := np.isfinite(values)).all():
+                raise no_number(when, values[~finite][0], what="a weight")
+
     def best(self, better: Array, now: Sequence[Array], before: Sequence[Array]) -> Sequence[Array]:
         """Return the best state: what is now for a network that is better, what was best before for another."""
         return now if better.all() else before
@@ -341,12 +348,12 @@ def weighted(loss: keras.losses.Loss, target: tf.Tensor, outputs: tf.Tensor, wei
     return tf.reduce_mean(each * weight, axis=-1)
 
 
-def no_number(when: str, loss: Any) -> TrainingError:
-    """Return the error for a loss that is not finite; `loss` is a number, or one for each member."""
-    if np.ndim(loss):
-        member = int(np.argmin(np.isfinite(loss)))
-        when, loss = f"{when}, member {member + 1}", loss[member]
+def no_number(when: str, value: Any, *, what: str = "the loss") -> TrainingError:
+    """Return the error for a loss or the like that is not finite; `value` is a number, or one for each member."""
+    if np.ndim(value):
+        member = int(np.argmin(np.isfinite(value)))
+        when, value = f"{when}, member {member + 1}", value[member]
     return TrainingError(
-        f"{when}: the loss is no number ({loss}); lower training.optimizer.learning_rate, set its clipnorm, or look "
+        f"{when}: {what} is no number ({value}); lower training.optimizer.learning_rate, set its clipnorm, or look "
         "for outliers in the features"
     )

@@ -96,7 +96,8 @@ def fit(
 def refit(engine: Engine, epochs: Sequence[int], *, checkpoints: Checkpoints) -> None:
     """Train each network for its number of epochs, without looking at anything else, and leave its weights behind.
 
-    It goes on from a checkpoint, if there is one. Raises TrainingError as soon as a loss is no number.
+    It goes on from a checkpoint, if there is one. Raises TrainingError as soon as a loss is no number, and for weights
+    that are none in the end.
     """
     progress = checkpoints.load(engine.identity, like=engine.state)
     if progress.epoch:
@@ -112,6 +113,7 @@ def refit(engine: Engine, epochs: Sequence[int], *, checkpoints: Checkpoints) ->
         log.info("train: refit, epoch %d/%d, loss %.4g", *said, extra={"event": event})
         checkpoints.save(engine.identity, progress)
     engine.state = progress.best
+    engine.refuse_no_numbers(f"refit, epoch {max(epochs)}")
 
 
 def _history(engine: Engine, validation: Examples, progress: Progress, warnings: Sequence[str]) -> History:

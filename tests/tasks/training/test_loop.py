@@ -10,7 +10,7 @@ from schemas.named import Named
 from schemas.training import EarlyStopping, Training
 from tasks.training import checkpoints
 from tasks.training.engine import Engine
-from tasks.training.loop import fit
+from tasks.training.loop import fit, refit
 
 X = np.linspace(-1, 1, 16)[:, None]
 ADAM = Named(name="adam", learning_rate=0.05)
@@ -94,6 +94,13 @@ def test_loss_that_is_no_number_ends_training_with_its_epoch_and_step(engine, ex
         TrainingError, match=rf"epoch 1, {where}: the loss is no number .*lower training\.optimizer\.learning_rate"
     ):
         fit(network, validation, training())
+
+
+def test_refit_whose_last_step_leaves_no_numbers_is_refused(engine, examples, tmp_path):
+    """Of a loss that is one, where `fit` would see it in the validation."""
+    sgd = engine(examples(X, 3 * X), optimizer=Named(name="sgd", learning_rate=3e38), batch_size=16)
+    with pytest.raises(TrainingError, match=r"refit, epoch 1: a weight is no number \(-?inf\); lower training\.optim"):
+        refit(sgd, [1], checkpoints=checkpoints.Checkpoints(tmp_path))
 
 
 def test_each_epoch_is_said_with_its_figures(learner, caplog):
