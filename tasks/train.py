@@ -163,8 +163,8 @@ def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
         return fitted(batch_size=half, warnings=(warning,))
     except tf.errors.ResourceExhaustedError as error:
         raise ResourceError(
-            f"{device}: no memory for training.batch_size {size}, nor for {half}; lower it or network.hidden, "
-            "or set training.device to another one"
+            f"{device}: no memory for training.batch_size {size}, nor for {half}; lower it, network.hidden or "
+            "training.memory_mb, which is what the rows may take of it, or set training.device to another one"
         ) from error
 
 

@@ -484,7 +484,8 @@ def test_batch_is_halved_once_when_memory_ends(tmp_path, caplog, monkeypatch):
     spec = spec_of(frame, tmp_path, problem="regression", target="y", training={"batch_size": 40}, **keys)
     result = train.run(request(spec, tmp_path))
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"batch_size": 30})})
-    with pytest.raises(ResourceError, match=r"CPU:0: no memory for training\.batch_size 30, nor for 15; lower it"):
+    told = r"CPU:0: no memory for training\.batch_size 30, nor for 15; lower it, network\.hidden or training\.memory_mb"
+    with pytest.raises(ResourceError, match=told):
         train.run(request(spec, tmp_path))
     assert result.warnings == ["CPU:0: no memory for training.batch_size 40; trained with 20"]
     history = json.loads(Path(result.path, "history.json").read_text())
