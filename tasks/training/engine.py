@@ -21,6 +21,8 @@ log = logging.getLogger("evermodel.train")
 _EVALUATION_ROWS = 8192
 _CALL_FLOP = 2 * 10**11
 """About how much one graph call computes: seconds, after which the process hears that it shall stop."""
+_GPU_STEPS = 100
+"""How many steps a GPU takes in seconds, however large they are."""
 _XLA_STEPS = 10_000
 """Fewer hardly gain by XLA, which saves 0.05 to 0.4 ms a step and takes 0.4 s or more to compile, beside measuring."""
 _TIMED_FLOP = 10**10
@@ -64,8 +66,10 @@ class Engine:
         self._strategy, self._replicas = tf.distribute.get_strategy(), tf.distribute.get_strategy().num_replicas_in_sync
         self._feed = Feed(examples, batch_size=batch_size, seed=seed, budget_bytes=budget_bytes, place=self._placed)
         self._tables = self._lazy_tables(lazy_embeddings)
-        self.step_flop = 6 * batch_size * network.count_params()
-        self._steps_a_call = max(100, _CALL_FLOP // (self.step_flop * self.members))
+        multiplied = network.count_params() - sum(table.count_params() for table in self._tables)
+        self.step_flop = 6 * batch_size * max(1, multiplied)
+        least = 1 if self.device.startswith("CPU") else _GPU_STEPS
+        self._steps_a_call = max(least, _CALL_FLOP // (self.step_flop * self.members))
         self._fall_back, self.xla = xla == "auto", xla is True
         if xla == "auto":
             self.xla = self._gains_by_xla(epochs)
