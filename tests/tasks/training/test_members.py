@@ -111,9 +111,9 @@ def test_xla_compiles_members_once(tmp_path):
 
 def test_each_member_counts_for_xla(examples, monkeypatch):
     monkeypatch.setenv("EVERMODEL_CACHE", "/dev/null")  # where nothing can be kept, sizes decide
-    given, how = examples(X, Y), {"xla": "auto", "epochs": 2_000}
+    given, how = examples(X, Y), {"xla": "auto", "epochs": 1_000}
     assert members(given, how=how).xla
-    assert not members(given, how=how | {"epochs": 1_000}).xla
+    assert not members(given, how=how | {"epochs": 600}).xla
     assert not alone(given, 0, how=how).xla
 
 
