@@ -83,6 +83,13 @@ def test_gain_below_min_delta_does_not_count(learner):
     assert (history.best_epoch, history.epochs) == (1, 4)
 
 
+def test_state_is_copied_where_it_is_kept_and_not_after_each_epoch(learner, monkeypatch):
+    copied, state = [], Engine.state
+    monkeypatch.setattr(Engine, "state", property(lambda self: copied.append(1) or state.fget(self), state.fset))
+    history = fit(*learner, training(early_stopping=EarlyStopping(patience=3, min_delta=1e9)))
+    assert (history.epochs, len(copied)) == (4, 2)  # for its shapes, and the best epoch
+
+
 @pytest.mark.parametrize("where", ["step 2", "validation"])
 def test_loss_that_is_no_number_ends_training_with_its_epoch_and_step(engine, examples, where):
     if where == "step 2":
