@@ -170,11 +170,15 @@ def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
 
 def _on_device(fitted: Callable[..., R], device: str, **keys: Any) -> R:
     """Return what `fitted` gives; raises LostDeviceError, which leaves the checkpoint, when the device fails."""
+    import tensorflow as tf
+
     from tasks.training import devices
 
     try:
         return fitted(**keys)
-    except devices.LOST as error:
+    except tf.errors.OpError as error:
+        if not devices.lost(error):
+            raise
         said = str(error.message).strip().partition("\n")[0]
         raise LostDeviceError(
             f"{device} failed in training ({said}); look at it by evermodel doctor and in the system's log, then run "

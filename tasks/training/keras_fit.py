@@ -106,9 +106,11 @@ class KerasFit(Engine):
                 shuffle=False,
                 verbose=0,
             )
-        except (EvermodelError, tf.errors.ResourceExhaustedError, *devices.LOST):
+        except (EvermodelError, tf.errors.ResourceExhaustedError):
             raise
         except Exception as error:  # whatever the user's code does
+            if devices.lost(error):
+                raise
             said = str(error).strip().partition("\n")[0]
             raise TrainingError(f"epoch {epoch}: the network fails: {type(error).__name__}: {said}") from error
 

@@ -30,6 +30,15 @@ def test_memory_is_what_the_spec_says_or_a_quarter_of_the_hosts():
     assert 0 < devices.memory_bytes(Training(), ("CPU:0",)) <= devices._host_bytes() / 4
 
 
+def test_error_of_python_code_in_a_graph_is_none_of_the_device():
+    def fails() -> None:
+        raise RuntimeError("of the user's own")
+
+    with pytest.raises(tf.errors.UnknownError, match="of the user's own") as raised:
+        tf.function(lambda: tf.numpy_function(fails, [], tf.float32))()
+    assert not devices.lost(raised.value)
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_learns_and_leaves_a_float32_network(engine, examples, policy):
     numbers = RNG.normal(size=(64, 3))
