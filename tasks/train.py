@@ -152,7 +152,7 @@ def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
     """Return what `fitted` gives for a `batch_size` and `warnings`: for half the size if memory ends."""
     import tensorflow as tf
 
-    fitted = functools.partial(_on_device, fitted, device)
+    fitted = functools.partial(on_device, fitted, device)
     try:
         return fitted(batch_size=size, warnings=())
     except tf.errors.ResourceExhaustedError:
@@ -168,14 +168,14 @@ def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
         ) from error
 
 
-def _on_device(fitted: Callable[..., R], device: str, **keys: Any) -> R:
-    """Return what `fitted` gives; raises LostDeviceError, which leaves the checkpoint, when the device fails."""
+def on_device(work: Callable[..., R], device: str, **keys: Any) -> R:
+    """Return what `work` gives; raises LostDeviceError, which leaves the checkpoint, when the device fails."""
     import tensorflow as tf
 
     from tasks.training import devices
 
     try:
-        return fitted(**keys)
+        return work(**keys)
     except tf.errors.OpError as error:
         if not devices.lost(error):
             raise

@@ -78,7 +78,7 @@ class LocalTrainer:
             network, _ = train.fit(
                 self._asked(settings), self._encoder, self._contract, *self._examples, after_epoch=after_epoch
             )
-            return self._judged(network, losses)
+            return train.on_device(self._judged, "the device", network=network, losses=losses)
         except _EndedError:
             return _outcome("pruned", losses)
         except LostDeviceError:

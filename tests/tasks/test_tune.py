@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 from optuna.trial import TrialState
 
 from flows.requests import ingest_request, train_request, tune_request
@@ -24,6 +25,7 @@ from tasks import encode, evaluation, ingest, metrics, train, tune
 from tasks.bundle import Bundle
 from tasks.examples import write_example
 from tasks.tuning import record
+from tasks.tuning.judge import Judge
 from tasks.tuning.trainer import LocalTrainer
 
 SPACE = {
@@ -270,6 +272,16 @@ def test_device_that_fails_ends_the_study_which_goes_on_when_it_is_run_again(pre
     lost.unlink()
     trials = study_of(tune.run(asked))["trials"]
     assert [trial["state"] for trial in trials] == ["complete"] * 2
+
+
+def test_device_that_fails_when_a_trial_is_judged_ends_the_study_as_well(prepared, tmp_path, monkeypatch):
+    def lost(*_given):
+        raise tf.errors.InternalError(None, None, "CUDA_ERROR_ECC_UNCORRECTABLE")
+
+    monkeypatch.setattr(Judge, "value", lost)
+    with pytest.raises(ResourceError, match=r"^the device failed in training \(CUDA_ERROR_ECC_UNCORRECTABLE\)"):
+        tune.run(prepared.asked(tmp_path, metric="roc_auc", trials=2))
+    assert not list((tmp_path / "ws" / "tune").glob("[!.]*"))
 
 
 def own_network(prepared, tmp_path, monkeypatch, source: str, **tuning: Any) -> TuneRequest:
