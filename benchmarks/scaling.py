@@ -35,9 +35,7 @@ _HEADER = (
 def main() -> None:
     """Measure, and print a table in Markdown, or put it into docs/scaling.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--rows", type=int, default=4_000_000, help="rows of the longer table, of two"
-    )
+    parser.add_argument("--rows", type=int, default=4_000_000, help="rows of the longer table, of two")
     parser.add_argument("--write", action="store_true", help="put the table into docs/scaling.md")
     arguments = parser.parse_args()
     long, short = arguments.rows, arguments.rows // 4

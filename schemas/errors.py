@@ -29,6 +29,10 @@ class LostServerError(ResourceError):
     """The Prefect server of a run answers no more."""
 
 
+class LostDeviceError(ResourceError):
+    """A device failed under a training: any other one would fail on it as well."""
+
+
 class TrainingError(EvermodelError):
     """Training itself failed, for example by a loss that is not a number."""
 

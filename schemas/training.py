@@ -92,7 +92,8 @@ class Training(Document):
     batch_size: int = Field(default=64, ge=1)
     """Rows per update of the weights."""
     optimizer: Optimizer = Field(default_factory=lambda: Optimizer(name="adam"))
-    """The Keras optimiser, with its arguments."""
+    """The Keras optimiser, with its arguments. With use_ema the moving averages of the weights are validated, judged
+    and published, while training goes on from the weights themselves."""
     loss: Loss | None = None
     """The loss, with its arguments. By default mean_squared_error for numbers, binary_crossentropy for two classes and
     labels, and for several classes sparse_categorical_crossentropy, or categorical_crossentropy for one-hot columns."""

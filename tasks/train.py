@@ -1,5 +1,6 @@
 """Train: a network on encoded rows, with the best epoch's weights, packed into a bundle."""
 
+import contextlib
 import functools
 import logging
 import tempfile
@@ -12,7 +13,7 @@ import numpy as np
 from schemas import fits
 from schemas.contract import Contract
 from schemas.document import digest
-from schemas.errors import ResourceError, SpecError, UnloadableError
+from schemas.errors import LostDeviceError, ResourceError, SpecError, UnloadableError
 from schemas.named import Loss
 from schemas.names import is_reference
 from schemas.networks import Custom
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tasks.training.feed import Examples
     from tasks.training.loop import AfterEpoch, History
 
-VERSION = 6
+VERSION = 7
 
 log = logging.getLogger("evermodel")
 
@@ -71,7 +72,10 @@ def run(request: TrainRequest) -> TrainResult:
     the batch nor half of it; TrainingError when the loss becomes no number; SpecError for what Keras does not know;
     DataError for a target that the network's output cannot reach.
     """
-    return stage.publish(TrainResult, request, stage="train", key=run_key(request), make=_make)
+    key = run_key(request)
+    with contextlib.ExitStack() as until_published:
+        make = functools.partial(_make, key=key, until_published=until_published)
+        return stage.publish(TrainResult, request, stage="train", key=key, make=make)
 
 
 def refuse_absent_gpus(training: Training) -> None:
@@ -82,7 +86,7 @@ def refuse_absent_gpus(training: Training) -> None:
     devices.find(training.device)
 
 
-def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
+def _make(request: TrainRequest, out: Path, *, key: str, until_published: contextlib.ExitStack) -> Mapping[str, Any]:
     bundle.load_tensorflow()
     from tasks.drift import references
     from tasks.training import checkpoints, devices
@@ -91,10 +95,8 @@ def _make(request: TrainRequest, out: Path) -> Mapping[str, Any]:
     ingested, _ = stage.opened(IngestResult, request.ingest, files=_INGESTED)
     encoded, _ = stage.opened(EncodeResult, request.encode, files=_ENCODED)
     contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
-    with (
-        tempfile.TemporaryDirectory(dir=out) as disk,
-        checkpoints.kept(out.parent.parent / "checkpoints" / run_key(request)) as kept,
-    ):
+    kept = until_published.enter_context(checkpoints.kept(out.parent.parent / "checkpoints" / key))
+    with tempfile.TemporaryDirectory(dir=out) as disk:
         known = examples(encoded, encoder, contract, request, disk=Path(disk))
         loss = _loss(request, contract, encoder)
         champion, objection = _champion(request, encoder, known[0])
@@ -159,7 +161,7 @@ def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
     """Return what `fitted` gives for a `batch_size` and `warnings`: for half the size if memory ends."""
     import tensorflow as tf
 
-    fitted = functools.partial(_on_device, fitted, device)
+    fitted = functools.partial(on_device, fitted, device)
     try:
         return fitted(batch_size=size, warnings=())
     except tf.errors.ResourceExhaustedError:
@@ -170,22 +172,26 @@ def _with_less_memory(fitted: Callable[..., R], size: int, device: str) -> R:
         return fitted(batch_size=half, warnings=(warning,))
     except tf.errors.ResourceExhaustedError as error:
         raise ResourceError(
-            f"{device}: no memory for training.batch_size {size}, nor for {half}; lower it or network.hidden, "
-            "or set training.device to another one"
+            f"{device}: no memory for training.batch_size {size}, nor for {half}; lower it, network.hidden or "
+            "training.memory_mb, which is what the rows may take of it, or set training.device to another one"
         ) from error
 
 
-def _on_device(fitted: Callable[..., R], device: str, **keys: Any) -> R:
-    """Return what `fitted` gives; raises ResourceError, which leaves the checkpoint, when the device fails."""
+def on_device(work: Callable[..., R], device: str, **keys: Any) -> R:
+    """Return what `work` gives; raises LostDeviceError, which leaves the checkpoint, when the device fails."""
+    import tensorflow as tf
+
     from tasks.training import devices
 
     try:
-        return fitted(**keys)
-    except devices.LOST as error:
+        return work(**keys)
+    except tf.errors.OpError as error:
+        if not devices.lost(error):
+            raise
         said = str(error.message).strip().partition("\n")[0]
-        raise ResourceError(
+        raise LostDeviceError(
             f"{device} failed in training ({said}); look at it by evermodel doctor and in the system's log, then run "
-            "again: training goes on from its last checkpoint"
+            "again: it goes on from its last checkpoint, a tuning after its last finished trial"
         ) from error
 
 

@@ -38,17 +38,17 @@ def run(request: TuneRequest) -> TuneResult:
 
     Raises TrainingError when no trial comes to its end, and as train does for what no setting can mend.
     """
-    return stage.publish(TuneResult, request, stage="tune", key=run_key(request), make=_make)
+    key = run_key(request)
+    with contextlib.ExitStack() as until_published:
+        make = functools.partial(_make, key=key, until_published=until_published)
+        return stage.publish(TuneResult, request, stage="tune", key=key, make=make)
 
 
-def _make(request: TuneRequest, out: Path) -> Mapping[str, Any]:
+def _make(request: TuneRequest, out: Path, *, key: str, until_published: contextlib.ExitStack) -> Mapping[str, Any]:
     from tasks.tuning.study import Study
 
-    with (
-        tempfile.TemporaryDirectory(dir=out) as disk,
-        scratch.kept(out.parent.parent / "checkpoints" / run_key(request)) as folder,
-        _trainers(request, Path(disk)) as trainers,
-    ):
+    folder = until_published.enter_context(scratch.kept(out.parent.parent / "checkpoints" / key))
+    with tempfile.TemporaryDirectory(dir=out) as disk, _trainers(request, Path(disk)) as trainers:
         study = Study(request, folder)
         _train(study, trainers)
         record = study.record()

@@ -97,8 +97,10 @@ def _untraceable(found: Engine) -> str | None:
     """Say why the steps of a network of the user's own cannot be in a graph; None if they can."""
     try:
         found.trace()
-    except (EvermodelError, tf.errors.ResourceExhaustedError, *devices.LOST):
+    except (EvermodelError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # whatever the user's code does
+        if devices.lost(error):
+            raise
         return f"a step of it cannot be a graph: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     return None

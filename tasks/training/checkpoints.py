@@ -99,10 +99,15 @@ class Checkpoints:
         log.info("train: goes on after epoch %d, where an earlier run was stopped", len(said["member_losses"]))
         return Progress(**{name: said[name] for name in _SAID}, now=now, best=best)
 
+    @property
+    def due(self) -> bool:
+        """Whether a checkpoint is to be saved: there is a place for it, and the last one is old enough."""
+        return self._directory is not None and time.monotonic() >= self._due
+
     def save(self, identity: Mapping[str, Any], progress: Progress) -> None:
-        """Save the progress, unless the last checkpoint is too young."""
+        """Save the progress, if there is a place for it."""
         path, started = self._path(identity), time.monotonic()
-        if path is None or started < self._due:
+        if path is None:
             return
         said = {"identity": identity, **{name: getattr(progress, name) for name in _SAID}}
         best = progress.best if min(progress.best_epochs) < progress.epoch else ()  # else it is what is now
@@ -132,9 +137,9 @@ def _set_aside(path: Path, why: str) -> Progress:
 
 @contextlib.contextmanager
 def kept(directory: Path) -> Iterator[Checkpoints]:
-    """Keep checkpoints in a directory until training ends, by success or by its own failure.
+    """Keep checkpoints in a directory until the body ends, by success or by training's own failure.
 
-    A training that is stopped leaves them behind. Of two runs that train the same, one keeps none.
+    What is stopped leaves them behind. Of two runs that train the same, one keeps none.
     """
     with scratch.kept(directory) as folder:
         if folder is None:

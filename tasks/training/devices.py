@@ -15,11 +15,19 @@ from schemas.errors import ResourceError
 from schemas.training import Gpus, Training
 from tasks.training import noise
 
-LOST = (tf.errors.InternalError, tf.errors.UnavailableError, tf.errors.AbortedError)
-"""What TensorFlow raises when a device fails under it."""
-
+_LOST = (tf.errors.InternalError, tf.errors.UnavailableError, tf.errors.AbortedError)
+_LOST_UNDER_CUDNN = ("CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_INTERNAL_ERROR")
 _UNKNOWN_GPU_BYTES = 4 << 30
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def lost(error: Exception) -> bool:
+    """Say whether an error is what TensorFlow raises when a device fails under it.
+
+    An UnknownError is what cuDNN says so by; others of that kind come from Python code in a graph.
+    """
+    under_cudnn = isinstance(error, tf.errors.UnknownError) and any(each in str(error) for each in _LOST_UNDER_CUDNN)
+    return isinstance(error, _LOST) or under_cudnn
 
 
 def find(wanted: str | Gpus) -> tuple[str, ...]:
@@ -69,13 +77,14 @@ def computing_in(policy: str, network: keras.Model) -> Iterator[None]:
     layers = [
         layer for layer in noise.sublayers(network) if id(layer) not in outputs and layer.dtype_policy.name == "float32"
     ]
+    policies = [layer.dtype_policy for layer in layers]  # the objects: which of them are one, a network file says
     try:
         for layer in layers:
             layer.dtype_policy = policy
         yield
     finally:
-        for layer in layers:
-            layer.dtype_policy = "float32"
+        for layer, before in zip(layers, policies, strict=True):
+            layer.dtype_policy = before
 
 
 def memory_bytes(training: Training, devices: tuple[str, ...]) -> int:

@@ -1,8 +1,9 @@
 """The engine: epochs inside the graph, on rows that are on the device."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -20,6 +21,8 @@ log = logging.getLogger("evermodel.train")
 _EVALUATION_ROWS = 8192
 _CALL_FLOP = 2 * 10**11
 """About how much one graph call computes: seconds, after which the process hears that it shall stop."""
+_GPU_STEPS = 100
+"""How many steps a GPU takes in seconds, however large they are."""
 _XLA_STEPS = 10_000
 """Fewer hardly gain by XLA, which saves 0.05 to 0.4 ms a step and takes 0.4 s or more to compile, beside measuring."""
 _TIMED_FLOP = 10**10
@@ -30,6 +33,8 @@ class Engine:
     """Trains a network epoch by epoch, and computes its loss on other examples.
 
     The order of rows and the noise of dropout come from (seed, epoch) alone, so that an epoch can be repeated.
+    Where the optimiser averages the weights (`use_ema`), losses on other examples and what is published are those of
+    the averages; training goes on from the weights themselves.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Engine:
         Where they are auto, a measurement decides on XLA, for at most so many epochs, and sizes on lazy embeddings.
         Examples above the budget stay where they are, and go to the device piece by piece.
         """
+        self._averages = optimizer.use_ema
         if policy == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.network, self.optimizer, self.batch_size, self.policy = network, optimizer, batch_size, policy
@@ -60,8 +66,10 @@ class Engine:
         self._strategy, self._replicas = tf.distribute.get_strategy(), tf.distribute.get_strategy().num_replicas_in_sync
         self._feed = Feed(examples, batch_size=batch_size, seed=seed, budget_bytes=budget_bytes, place=self._placed)
         self._tables = self._lazy_tables(lazy_embeddings)
-        self.step_flop = 6 * batch_size * network.count_params()
-        self._steps_a_call = max(100, _CALL_FLOP // (self.step_flop * self.members))
+        multiplied = network.count_params() - sum(table.count_params() for table in self._tables)
+        self.step_flop = 6 * batch_size * max(1, multiplied)
+        least = 1 if self.device.startswith("CPU") else _GPU_STEPS
+        self._steps_a_call = max(least, _CALL_FLOP // (self.step_flop * self.members))
         self._fall_back, self.xla = xla == "auto", xla is True
         if xla == "auto":
             self.xla = self._gains_by_xla(epochs)
@@ -283,20 +291,43 @@ class Engine:
 
     def _mean(self, loss_sum: Callable[..., tf.Tensor], examples: Examples) -> Any:
         rows = min(len(examples), _EVALUATION_ROWS)
-        sums = [loss_sum(*_piece(examples, start, rows)) for start in range(0, len(examples), rows)]
+        with self._averaged():
+            sums = [loss_sum(*_piece(examples, start, rows)) for start in range(0, len(examples), rows)]
         weight = examples.weight if examples.weight.ndim == 1 else examples.weight.mean(axis=1)
         return self._number(np.sum(sums, axis=0, dtype=np.float64) / float(weight.sum(dtype=np.float64)))
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Let the weights be their averages for a while, if the optimiser keeps averages."""
+        if not self._averages:
+            yield
+            return
+        weights = [variable.numpy() for variable in self._trainable]
+        self.optimizer.finalize_variable_values(self._trainable)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self._trainable, weights, strict=True):
+                variable.assign(value)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
         return tf.reduce_sum(weighted(self.loss_function, target, self._outputs(inputs, training=False), weight))
+
+    def refuse_no_numbers(self, when: str) -> None:
+        """Raise TrainingError for a weight that is none, as a step leaves them whose loss still was a number."""
+        for variable in self._trainable:
+            values = variable.numpy()
+            if not (finite := np.isfinite(values)).all():
+                raise no_number(when, values[~finite][0], what="a weight")
 
     def best(self, better: Array, now: Sequence[Array], before: Sequence[Array]) -> Sequence[Array]:
         """Return the best state: what is now for a network that is better, what was best before for another."""
         return now if better.all() else before
 
     def published(self) -> keras.Model:
-        """Return the network that is published: what was trained, with its weights."""
+        """Return the network that is published: what was trained, with its weights or their averages."""
+        self.optimizer.finalize_variable_values(self._trainable)
         return self.network
 
 
@@ -321,12 +352,12 @@ def weighted(loss: keras.losses.Loss, target: tf.Tensor, outputs: tf.Tensor, wei
     return tf.reduce_mean(each * weight, axis=-1)
 
 
-def no_number(when: str, loss: Any) -> TrainingError:
-    """Return the error for a loss that is not finite; `loss` is a number, or one for each member."""
-    if np.ndim(loss):
-        member = int(np.argmin(np.isfinite(loss)))
-        when, loss = f"{when}, member {member + 1}", loss[member]
+def no_number(when: str, value: Any, *, what: str = "the loss") -> TrainingError:
+    """Return the error for a loss or the like that is not finite; `value` is a number, or one for each member."""
+    if np.ndim(value):
+        member = int(np.argmin(np.isfinite(value)))
+        when, value = f"{when}, member {member + 1}", value[member]
     return TrainingError(
-        f"{when}: the loss is no number ({loss}); lower training.optimizer.learning_rate, set its clipnorm, or look "
+        f"{when}: {what} is no number ({value}); lower training.optimizer.learning_rate, set its clipnorm, or look "
         "for outliers in the features"
     )

@@ -102,13 +102,15 @@ class KerasFit(Engine):
                 steps_per_epoch=len(self._sizes),
                 initial_epoch=epoch - 1,
                 epochs=epoch,
-                callbacks=[losses],
+                callbacks=[losses, *([_Weights()] if self._averages else [])],
                 shuffle=False,
                 verbose=0,
             )
-        except (EvermodelError, tf.errors.ResourceExhaustedError, *devices.LOST):
+        except (EvermodelError, tf.errors.ResourceExhaustedError):
             raise
         except Exception as error:  # whatever the user's code does
+            if devices.lost(error):
+                raise
             said = str(error).strip().partition("\n")[0]
             raise TrainingError(f"epoch {epoch}: the network fails: {type(error).__name__}: {said}") from error
 
@@ -153,3 +155,16 @@ class _Losses(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries 
         """Return the epoch's mean: what was said last if it is that of Keras's metric, else that of the batches."""
         last = self._losses[-1]
         return last if float(metrics.get("loss", np.nan)) == last else float(np.average(self._losses, weights=sizes))
+
+
+class _Weights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
+    """Lets the next epoch go on from the weights, where `fit` leaves their averages behind."""
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Note the weights."""
+        self._weights = [variable.numpy() for variable in self.model.trainable_variables]
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Put them back."""
+        for variable, value in zip(self.model.trainable_variables, self._weights, strict=True):
+            variable.assign(value)

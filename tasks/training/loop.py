@@ -88,7 +88,7 @@ def fit(
         started = time.perf_counter()
         _take_epoch(engine, validation, training, progress)
         (after_epoch or _report)(progress, training.epochs, time.perf_counter() - started)
-        checkpoints.save(engine.identity, progress)
+        _save(engine, progress, checkpoints)
     engine.state = progress.best
     return _history(engine, validation, progress, warnings)
 
@@ -96,7 +96,8 @@ def fit(
 def refit(engine: Engine, epochs: Sequence[int], *, checkpoints: Checkpoints) -> None:
     """Train each network for its number of epochs, without looking at anything else, and leave its weights behind.
 
-    It goes on from a checkpoint, if there is one. Raises TrainingError as soon as a loss is no number.
+    It goes on from a checkpoint, if there is one. Raises TrainingError as soon as a loss is no number, and for weights
+    that are none in the end.
     """
     progress = checkpoints.load(engine.identity, like=engine.state)
     if progress.epoch:
@@ -104,14 +105,22 @@ def refit(engine: Engine, epochs: Sequence[int], *, checkpoints: Checkpoints) ->
     while (epoch := progress.epoch + 1) <= max(epochs):
         loss, learns = engine.train(epoch), np.array(epochs) >= epoch
         progress.member_losses.append(np.atleast_1d(loss).tolist())
-        progress.now = engine.state
-        progress.best = engine.best(learns, progress.now, progress.best)
+        if epoch in epochs:
+            progress.best = engine.best(learns, engine.state, progress.best)
         progress.best_epochs = np.where(learns, epoch, progress.best_epochs).tolist()
         event = {"stage": "train", "refit": True, "epoch": epoch, "epochs": max(epochs), "loss": progress.losses[-1]}
         said = epoch, max(epochs), progress.losses[-1]
         log.info("train: refit, epoch %d/%d, loss %.4g", *said, extra={"event": event})
-        checkpoints.save(engine.identity, progress)
+        _save(engine, progress, checkpoints)
     engine.state = progress.best
+    engine.refuse_no_numbers(f"refit, epoch {max(epochs)}")
+
+
+def _save(engine: Engine, progress: Progress, checkpoints: Checkpoints) -> None:
+    """Save a checkpoint when one is due; the state, which may be large, is copied then alone."""
+    if checkpoints.due:
+        progress.now = engine.state
+        checkpoints.save(engine.identity, progress)
 
 
 def _history(engine: Engine, validation: Examples, progress: Progress, warnings: Sequence[str]) -> History:
@@ -152,9 +161,8 @@ def _take_epoch(engine: Engine, validation: Examples, training: Training, progre
     better = ~_impatient(progress, training) & (validation_loss < np.array(progress.best_losses) - min_delta)
     progress.member_losses.append(np.atleast_1d(loss).tolist())
     progress.member_validation_losses.append(np.atleast_1d(validation_loss).tolist())
-    progress.now = engine.state
     if better.any():
-        progress.best = engine.best(better, progress.now, progress.best)
+        progress.best = engine.best(better, engine.state, progress.best)
         progress.best_losses = np.where(better, validation_loss, progress.best_losses).tolist()
         progress.best_epochs = np.where(better, epoch, progress.best_epochs).tolist()
 

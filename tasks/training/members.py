@@ -34,13 +34,15 @@ class Members(Engine):
     ) -> None:
         """Take float32 networks of one architecture; the rest is as for `Engine`.
 
-        An optimiser's norms, which it would take over all members together, are taken from it and heeded for each.
+        An optimiser's norms, which it would take over all members together, are taken from it and heeded for each. Its
+        loss_scale_factor is taken, too: it is undone before norms are, and numbers with the range of float32 need none.
         Raises SpecError for what works on whole variables, where members would hang together.
         """
         self._networks = networks
         self._stacked = [_stacked(network.trainable_variables for network in networks)]
         self._stacked += [_stacked(network.non_trainable_variables for network in networks)]
         self._clipped = _clipping(optimizer)
+        optimizer.loss_scale_factor = None
         super().__init__(networks[0], loss, optimizer, *arguments, **keys)
         if any(variable.constraint for variable in self.network.trainable_variables):
             raise SpecError("training.members: weights with a constraint are trained alone; set members to 1")
@@ -133,6 +135,7 @@ class Members(Engine):
 
     def published(self) -> keras.Model:
         """Return one network whose output is the mean of the members' outputs."""
+        self.optimizer.finalize_variable_values(self._trainable)
         for index, network in enumerate(self._networks):
             for part, variables in zip(
                 self._stacked, (network.trainable_variables, network.non_trainable_variables), strict=True

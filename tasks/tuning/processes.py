@@ -1,8 +1,8 @@
 """Trainers in processes of their own: `python -m tasks.tuning.processes`, which takes orders as lines of JSON.
 
 The first line has the request, and the answer says that the rows are read. Each further line is a trial's settings; its
-epochs are told one by one, and each is answered by whether the trial goes on; its outcome comes last. When its orders
-end, because the process that gave them has, it ends.
+epochs are told one by one, and each is answered by whether the trial goes on; its outcome comes last. An error that no
+setting can mend is told instead, and ends it, as does the end of its orders, when the process that gave them has ended.
 """
 
 import contextlib
@@ -81,11 +81,9 @@ class RemoteTrainer:
         )
         try:
             self._write({"request": self._request.model_dump(mode="json"), "disk": str(self._disk)})
-            said = self._read()
+            self._read()
         except (EOFError, OSError) as error:
             raise ResourceError(f"a process to train in did not start: {self._death()}") from error
-        if "error" in said:
-            raise BY_EXIT_CODE.get(said["exit_code"], ResourceError)(said["error"])
 
     def _write(self, said: Any) -> None:
         assert self._process is not None and self._process.stdin is not None  # noqa: S101
@@ -93,10 +91,14 @@ class RemoteTrainer:
         self._process.stdin.flush()
 
     def _read(self) -> dict[str, Any]:
+        """Return an answer; raises the error that it tells of."""
         assert self._process is not None and self._process.stdout is not None  # noqa: S101
         if not (line := self._process.stdout.readline()):
             raise EOFError
-        return dict(json.loads(line))
+        said = dict(json.loads(line))
+        if "error" in said:
+            raise BY_EXIT_CODE.get(said["exit_code"], ResourceError)(said["error"])
+        return said
 
     def _death(self) -> str:
         """Bury the process, and return what it died of."""
@@ -120,20 +122,20 @@ def main() -> NoReturn:
 
     orders = _orders()
     first = next(orders)
+
+    def goes_on(epoch: int, validation_loss: float) -> bool:
+        say({"epoch": epoch, "validation_loss": validation_loss})
+        return bool(next(orders, {"goes_on": False})["goes_on"])
+
     with tempfile.TemporaryDirectory(dir=first["disk"]) as disk, contextlib.suppress(BrokenPipeError):
         try:
             trainer = LocalTrainer(TuneRequest.model_validate(first["request"]), disk=Path(disk))
-        except EvermodelError as error:
+            say({})
+            for order in orders:
+                say(trainer.fit(order["settings"], goes_on).model_dump(mode="json"))
+        except EvermodelError as error:  # which no setting can mend
             say({"error": str(error), "exit_code": error.exit_code})
             sys.exit(error.exit_code)
-        say({})
-
-        def goes_on(epoch: int, validation_loss: float) -> bool:
-            say({"epoch": epoch, "validation_loss": validation_loss})
-            return bool(next(orders, {"goes_on": False})["goes_on"])
-
-        for order in orders:
-            say(trainer.fit(order["settings"], goes_on).model_dump(mode="json"))
     sys.exit(0)
 
 

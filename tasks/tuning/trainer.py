@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import ValidationError
 
 from schemas.contract import Contract
-from schemas.errors import EvermodelError
+from schemas.errors import EvermodelError, LostDeviceError
 from schemas.stages import EncodeResult, IngestResult, TrainRequest, TuneRequest
 from schemas.tuning import Settings, settled
 from tasks import bundle, stage, train
@@ -32,7 +32,7 @@ class Trainer(Protocol):
     """What trains a trial."""
 
     def fit(self, settings: Settings, goes_on: GoesOn) -> Outcome:
-        """Train with settings; whatever goes wrong is the trial's outcome."""
+        """Train with settings; whatever goes wrong is the trial's outcome, unless other trials would fail by it too."""
 
     def kill(self) -> None:
         """End what is under way in another process."""
@@ -63,7 +63,10 @@ class LocalTrainer:
         self._examples = train.examples(encoded, self._encoder, self._contract, self._asked({}), disk=disk)
 
     def fit(self, settings: Settings, goes_on: GoesOn) -> Outcome:
-        """Train with settings; whatever goes wrong is the trial's outcome."""
+        """Train with settings; whatever goes wrong is the trial's outcome, unless the device fails.
+
+        Raises LostDeviceError then.
+        """
         losses: list[float] = []
 
         def after_epoch(progress: "Progress", _epochs: int, _seconds: float) -> None:
@@ -75,9 +78,11 @@ class LocalTrainer:
             network, _ = train.fit(
                 self._asked(settings), self._encoder, self._contract, *self._examples, after_epoch=after_epoch
             )
-            return self._judged(network, losses)
+            return train.on_device(self._judged, "the device", network=network, losses=losses)
         except _EndedError:
             return _outcome("pruned", losses)
+        except LostDeviceError:
+            raise
         except EvermodelError as error:
             return _outcome("failed", losses, reason=str(error))
         except ValidationError as error:

@@ -204,6 +204,15 @@ def test_what_keras_has_to_train_learns_as_the_engine_would(patients, own, caplo
     assert bundle_of(result).network.count_params() == result.parameters
 
 
+def test_averages_of_weights_are_judged_and_published_as_by_the_engine(patients, own):
+    averaged = {"optimizer": {"name": "adam", "learning_rate": 0.02, "use_ema": True, "ema_momentum": 0.7}}
+    expected, result = (train.run(asked(patients, name, **averaged)) for name in ("tensor", "linear Plain"))
+    for curve in ("loss", "validation_loss"):
+        np.testing.assert_allclose(history(result)[curve], history(expected)[curve], rtol=1e-4)
+    for mine, theirs in zip(*(bundle_of(each).network.get_weights() for each in (result, expected)), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-3)
+
+
 def test_network_of_a_class_of_ones_own_is_evaluated_and_loaded_to_go_on(patients, own, monkeypatch):
     """R36."""
     request = asked(patients, "model Plain")

@@ -48,19 +48,26 @@ def test_disk_that_is_full_ends_training_in_one_message_and_leaves_nothing(asked
     assert kept == ["batch-20.npz"] * (name == "joined.0"), "of the training that was done before the refit"
 
 
-def test_device_that_fails_is_told_and_training_goes_on_from_its_checkpoint(asked, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (tf.errors.InternalError, "CUDA_ERROR_ECC_UNCORRECTABLE"),
+        (tf.errors.UnknownError, "CUDNN_STATUS_EXECUTION_FAILED"),
+    ],
+)
+def test_device_that_fails_is_told_and_training_goes_on_from_its_checkpoint(asked, monkeypatch, caplog, kind, said):
     monkeypatch.setattr(checkpoints, "_SHARE", 0)
     caplog.set_level("INFO", "evermodel")
     take = engine.Engine.train
 
     def failing(self, epoch):
         if epoch == 3:
-            raise tf.errors.InternalError(None, None, "CUDA_ERROR_ECC_UNCORRECTABLE\nand much more")
+            raise kind(None, None, f"{said}\nand much more")
         return take(self, epoch)
 
     with monkeypatch.context() as broken:
         broken.setattr(engine.Engine, "train", failing)
-        with pytest.raises(ResourceError, match=r"^CPU:0 failed in training \(CUDA_ERROR_ECC_UNCORRECTABLE\); look at"):
+        with pytest.raises(ResourceError, match=rf"^CPU:0 failed in training \({said}\); look at"):
             train.run(asked)
     assert train.run(asked).epochs == 4
     assert "train: goes on after epoch 2" in caplog.text

@@ -1,5 +1,6 @@
 """R1-R8, R28, R30-R32, R35: train as a stage, on real data that ingest and encode prepared."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -21,11 +22,11 @@ from schemas.errors import DataError, ResourceError, SpecError, TrainingError
 from schemas.spec import Spec
 from schemas.spec_file import read_spec
 from schemas.stages import EncodeRequest, IngestRequest, TrainRequest, TrainResult
-from tasks import encode, evaluation, features, ingest, metrics, train
+from tasks import bundle, encode, evaluation, features, ingest, metrics, train
 from tasks.bundle import Bundle
 from tasks.examples import write_example
 from tasks.tables import read_table
-from tasks.training import feed
+from tasks.training import checkpoints, feed
 
 EXAMPLES = {
     "diabetes": ("linear", 1, "mean_squared_error"),
@@ -156,6 +157,25 @@ def test_stopped_training_is_finished_by_the_next_run_with_the_same_bytes(lastin
     caplog.set_level("INFO", "evermodel")
     assert train.run(asked).files == expected.files
     assert "train: goes on after epoch " in caplog.text
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_checkpoint_stays_until_what_was_trained_is_published(cancer, tmp_path, caplog, monkeypatch):
+    asked, expected = cancer
+    asked = asked.model_copy(update={"workspace": str(tmp_path)})
+    monkeypatch.setattr(checkpoints, "_SHARE", 0)
+
+    def full(*_given, **_keys):
+        raise OSError(errno.ENOSPC, "No space left on device", "network.keras")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(bundle, "write", full)
+        with pytest.raises(ResourceError, match="No space left"):
+            train.run(asked)
+    assert list(tmp_path.glob("checkpoints/*/batch-*.npz"))
+    caplog.set_level("INFO", "evermodel")
+    assert train.run(asked).files == expected.files
+    assert "train: goes on after epoch 5" in caplog.text
     assert not list(tmp_path.glob("checkpoints/*"))
 
 
@@ -464,7 +484,8 @@ def test_batch_is_halved_once_when_memory_ends(tmp_path, caplog, monkeypatch):
     spec = spec_of(frame, tmp_path, problem="regression", target="y", training={"batch_size": 40}, **keys)
     result = train.run(request(spec, tmp_path))
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"batch_size": 30})})
-    with pytest.raises(ResourceError, match=r"CPU:0: no memory for training\.batch_size 30, nor for 15; lower it"):
+    told = r"CPU:0: no memory for training\.batch_size 30, nor for 15; lower it, network\.hidden or training\.memory_mb"
+    with pytest.raises(ResourceError, match=told):
         train.run(request(spec, tmp_path))
     assert result.warnings == ["CPU:0: no memory for training.batch_size 40; trained with 20"]
     history = json.loads(Path(result.path, "history.json").read_text())

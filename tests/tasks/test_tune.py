@@ -1,6 +1,7 @@
 """R34: tune as a stage, on real data that ingest and encode prepared."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -12,15 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
+from optuna.trial import TrialState
 
 from flows.requests import ingest_request, train_request, tune_request
-from schemas.errors import DataError, TrainingError
+from schemas.errors import DataError, ResourceError, TrainingError
 from schemas.spec import Spec
 from schemas.spec_file import read_spec
 from schemas.stages import EncodeRequest, EncodeResult, IngestResult, Input, TuneRequest, TuneResult
 from tasks import encode, evaluation, ingest, metrics, train, tune
 from tasks.bundle import Bundle
 from tasks.examples import write_example
+from tasks.tuning import record
+from tasks.tuning.judge import Judge
 from tasks.tuning.trainer import LocalTrainer
 
 SPACE = {
@@ -220,6 +225,78 @@ def test_stopped_study_goes_on_and_ends_as_one_that_was_not(prepared, tuned, tmp
     assert resumed.files == tuned.files
 
 
+def test_journal_stays_until_the_study_is_published(prepared, tuned, tmp_path, caplog, monkeypatch):
+    asked = prepared.asked(tmp_path)
+
+    def full(*_given):
+        raise OSError(errno.ENOSPC, "No space left on device", "trials.csv")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(record.Study, "write_table", full)
+        with pytest.raises(ResourceError, match="No space left"):
+            tune.run(asked)
+    assert len(journal_of(tmp_path / "ws")) == 4
+    caplog.set_level("INFO", logger="evermodel")
+    assert tune.run(asked).files == tuned.files
+    assert "goes on after trial 4" in caplog.text
+    assert "tune: trial" not in caplog.text
+    assert not list((tmp_path / "ws").glob("checkpoints/*"))
+
+
+LOSING = """
+import os
+import keras
+import tensorflow as tf
+
+@keras.saving.register_keras_serializable(package="losing")
+class Losing(keras.Model):
+    def train_step(self, data):
+        if self.get_layer("mine").units > 3 and os.path.exists(os.environ["LOST"]):
+            raise tf.errors.InternalError(None, None, "CUDA_ERROR_ECC_UNCORRECTABLE")
+        return super().train_step(data)
+
+def build(inputs, units=3):
+    return Losing(inputs, keras.layers.Dense(units, name="mine")(inputs["numbers"]))
+"""
+
+
+@pytest.mark.slow
+def test_device_that_fails_ends_the_study_which_goes_on_when_it_is_run_again(prepared, tmp_path, monkeypatch):
+    asked = own_network(prepared, tmp_path, monkeypatch, LOSING, trials=2, parallel=2)
+    (lost := tmp_path / "lost").touch()
+    monkeypatch.setenv("LOST", str(lost))
+    with pytest.raises(ResourceError, match=r"^CPU:0 failed in training \(CUDA_ERROR_ECC_UNCORRECTABLE\); look at"):
+        tune.run(asked)
+    assert not list((tmp_path / "ws" / "tune").glob("[!.]*"))
+    assert {trial["state"] for trial in journal_of(tmp_path / "ws")} <= {TrialState.COMPLETE}  # one at the most
+    lost.unlink()
+    trials = study_of(tune.run(asked))["trials"]
+    assert [trial["state"] for trial in trials] == ["complete"] * 2
+
+
+def test_device_that_fails_when_a_trial_is_judged_ends_the_study_as_well(prepared, tmp_path, monkeypatch):
+    def lost(*_given):
+        raise tf.errors.InternalError(None, None, "CUDA_ERROR_ECC_UNCORRECTABLE")
+
+    monkeypatch.setattr(Judge, "value", lost)
+    with pytest.raises(ResourceError, match=r"^the device failed in training \(CUDA_ERROR_ECC_UNCORRECTABLE\)"):
+        tune.run(prepared.asked(tmp_path, metric="roc_auc", trials=2))
+    assert not list((tmp_path / "ws" / "tune").glob("[!.]*"))
+
+
+def own_network(prepared, tmp_path, monkeypatch, source: str, **tuning: Any) -> TuneRequest:
+    """A request to tune the units, 4 or 5, of a network that a module of the user's own builds."""
+    (tmp_path / "mortal.py").write_text(source)
+    monkeypatch.setenv("EVERMODEL_ALLOW_MODULES", "mortal")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mortal", raising=False)
+    asked = prepared.asked(tmp_path, space={"training.batch_size": [64]}, **tuning)
+    tree = asked.model_dump(mode="json") | {"network": {"kind": "custom", "builder": "mortal:build"}}
+    tree["tuning"]["space"], tree["training"]["epochs"] = {"network.units": [4, 5]}, 2
+    return TuneRequest.model_validate(tree)
+
+
 @pytest.mark.slow
 def test_trials_side_by_side_are_as_many_as_asked_for(prepared, tuned, tmp_path):
     result = tune.run(prepared.asked(tmp_path, parallel=2, trials=5))
@@ -229,23 +306,20 @@ def test_trials_side_by_side_are_as_many_as_asked_for(prepared, tuned, tmp_path)
     assert trials[0]["validation_loss"] == pytest.approx(alone[0]["validation_loss"], rel=1e-4)
 
 
+MORTAL = """
+import os, signal
+def build(inputs, units=4):
+    import keras
+    if units == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return keras.layers.Dense(units)(keras.layers.Concatenate()([*inputs.values()] * 2))
+"""
+
+
 @pytest.mark.slow
 def test_a_process_that_dies_fails_its_trial_alone(prepared, tmp_path, monkeypatch):
-    (tmp_path / "mortal.py").write_text(
-        "import os, signal\n"
-        "def build(inputs, units=4):\n"
-        "    import keras\n"
-        "    if units == 5:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return keras.layers.Dense(units)(keras.layers.Concatenate()([*inputs.values()] * 2))\n"
-    )
-    monkeypatch.setenv("EVERMODEL_ALLOW_MODULES", "mortal")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    asked = prepared.asked(tmp_path, space={"training.batch_size": [64]}, trials=6, parallel=2)
-    tree = asked.model_dump(mode="json") | {"network": {"kind": "custom", "builder": "mortal:build"}}
-    tree["tuning"]["space"] = {"network.units": [4, 5]}
-    trials = study_of(tune.run(TuneRequest.model_validate(tree)))["trials"]
+    asked = own_network(prepared, tmp_path, monkeypatch, MORTAL, trials=6, parallel=2)
+    trials = study_of(tune.run(asked))["trials"]
     states = {trial["settings"].get("network.units"): trial["state"] for trial in trials}
     assert states == {None: "complete", 4: "complete", 5: "failed"}
     assert "killed" in next(trial["reason"] for trial in trials if trial["state"] == "failed")

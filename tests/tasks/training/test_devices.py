@@ -30,6 +30,15 @@ def test_memory_is_what_the_spec_says_or_a_quarter_of_the_hosts():
     assert 0 < devices.memory_bytes(Training(), ("CPU:0",)) <= devices._host_bytes() / 4
 
 
+def test_error_of_python_code_in_a_graph_is_none_of_the_device():
+    def fails() -> None:
+        raise RuntimeError("of the user's own")
+
+    with pytest.raises(tf.errors.UnknownError, match="of the user's own") as raised:
+        tf.function(lambda: tf.numpy_function(fails, [], tf.float32))()
+    assert not devices.lost(raised.value)
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_learns_and_leaves_a_float32_network(engine, examples, policy):
     numbers = RNG.normal(size=(64, 3))
@@ -41,6 +50,15 @@ def test_mixed_precision_learns_and_leaves_a_float32_network(engine, examples, p
     assert losses[policy][-1] == pytest.approx(losses["float32"][-1], rel=0.1, abs=0.05)
     assert {layer.dtype_policy.name for layer in mixed.network.layers} == {"float32"}
     assert {variable.dtype for variable in mixed.network.variables} == {"float32"}
+
+
+def test_layers_get_back_the_very_policies_they_had(engine, examples):
+    """A network file says which of them are one object: it is not to tell whether steps were taken after a resume."""
+    network = engine(examples(np.zeros((4, 3)), np.zeros((4, 1))), hidden=(4, 4)).network
+    before = [id(layer.dtype_policy) for layer in network.layers]
+    with devices.computing_in("mixed_bfloat16", network):
+        assert [layer.dtype_policy.name for layer in network.layers].count("mixed_bfloat16") > 2
+    assert [id(layer.dtype_policy) for layer in network.layers] == before
 
 
 MIRRORED = """
@@ -69,16 +87,17 @@ for shape, names in itertools.product(json.loads(sys.argv[1]), devices_of):
     with devices.scope(names):
         slot = Slot(name=NUMBERS, shape=(3,), columns=("a", "b", "c"))
         network = mlp.build(Mlp(hidden=(8,), **shape), [slot], NumberTarget(names=("y",), centers=(0,), scales=(1,)))
-        adam = keras.optimizers.Adam(0.01)
+        adam = keras.optimizers.Adam(0.01, use_ema="l2" in shape)
         engine = Engine(network, keras.losses.MeanSquaredError(), adam, given, batch_size=8, seed=0)
         history = loop.fit(engine, given, Training(epochs=3))
+        network = engine.published()
     network.compile(optimizer=adam, loss=keras.losses.MeanSquaredError())
     files.save(network, pathlib.Path(sys.argv[2]))
     saved = keras.models.load_model(sys.argv[2])
     assert (saved(given.inputs).numpy() == network(given.inputs).numpy()).all()
     weights = [variable.numpy().tolist() for variable in saved.trainable_variables]
-    said = {"device": history.device, "loss": history.loss, "steps": int(saved.optimizer.iterations)}
-    print(json.dumps({**said, "weights": weights}))
+    said = {"device": history.device, "loss": history.loss, "judged": history.validation_loss}
+    print(json.dumps({**said, "steps": int(saved.optimizer.iterations), "weights": weights}))
 with devices.scope(devices_of[1]):
     (layer,), strategy = noise.hashable(network), tf.distribute.get_strategy()
     drawn = strategy.run(tf.function(lambda: noise._dropout(layer, tf.ones((41, 8)), training=True)))
@@ -97,6 +116,7 @@ def test_two_devices_take_the_steps_of_one_and_train_with_noise_and_normalisatio
     one, two, noisy_one, noisy_two, (noise, other_noise) = (json.loads(line) for line in ended.stdout.splitlines())
     assert (one["device"], two["device"], one["steps"]) == ("CPU:0", "2 devices", two["steps"])
     np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-4)
+    np.testing.assert_allclose(one["judged"], two["judged"], rtol=1e-4)
     for first, second in zip(one["weights"], two["weights"], strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-5)
     assert noisy_two["loss"][-1] < noisy_two["loss"][0]

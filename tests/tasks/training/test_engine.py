@@ -11,6 +11,7 @@ from schemas import names
 from schemas.errors import SpecError
 from schemas.named import Named
 from tasks.encoders.target import LabelsTarget, LabelTarget
+from tasks.training import engine as engine_module
 from tasks.training import feed
 from tasks.training.engine import Engine
 
@@ -225,6 +226,24 @@ def test_adam_moves_a_code_by_the_sum_of_its_rows(engine, examples):
     before = table.numpy()
     adam.train(1)
     np.testing.assert_allclose(np.abs(table.numpy() - before), 0.05, rtol=1e-3)  # the first step, whatever the gradient
+
+
+def test_steps_that_take_long_are_calls_of_their_own_between_which_the_process_hears(engine, examples, monkeypatch):
+    monkeypatch.setattr(engine_module, "_CALL_FLOP", 6 * 4 * (3 + 1))  # one step of four rows
+    linear, reached = engine(examples(NUMBERS, NUMBERS[:, :1])), []
+    run = linear._run
+    monkeypatch.setattr(linear, "_run", lambda *given: reached.append(run(*given)) or reached[-1])
+    linear.train(1)
+    assert [step for step, _ in reached] == [1, 2, 3]
+
+
+def test_a_table_of_which_steps_move_a_few_rows_makes_none_longer(engine, examples):
+    codes, zeros, adam = np.arange(40, dtype=np.int32), np.zeros((40, 1)), Named(name="adam")
+    few, many = (
+        engine(examples(zeros, zeros, embedding_0=codes * factor), optimizer=adam, lazy_embeddings=True)
+        for factor in (1, 100)
+    )
+    assert few.step_flop == many.step_flop == 6 * 4 * (1 + 2 + 1)
 
 
 def test_any_seed_is_taken(engine, examples):

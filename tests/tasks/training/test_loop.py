@@ -10,7 +10,7 @@ from schemas.named import Named
 from schemas.training import EarlyStopping, Training
 from tasks.training import checkpoints
 from tasks.training.engine import Engine
-from tasks.training.loop import fit
+from tasks.training.loop import fit, refit
 
 X = np.linspace(-1, 1, 16)[:, None]
 ADAM = Named(name="adam", learning_rate=0.05)
@@ -51,9 +51,43 @@ def test_without_early_stopping_all_epochs_run_and_the_best_is_kept(learner):
     assert learner[0].loss(learner[1]) == min(history.validation_loss)
 
 
+AVERAGED = Named(name="sgd", learning_rate=0.5, use_ema=True, ema_momentum=0.8)
+
+
+def test_averages_of_the_weights_are_judged_and_published_while_training_goes_on_from_the_weights(engine, examples):
+    given, validation = examples(X, 3 * X), examples(X, 2 * X)
+    plain = engine(given, optimizer=Named(name="sgd", learning_rate=0.5), batch_size=16)
+    weights, averages, losses = [], [], []
+    for epoch in range(1, 21):  # of one step each
+        plain.train(epoch)
+        weights.append([variable.numpy() for variable in plain.network.trainable_variables])
+        share = 0.8 if averages else 0.0
+        averages.append(
+            [share * old + (1 - share) * new for old, new in zip((averages or weights)[-1], weights[-1], strict=True)]
+        )
+        kernel, bias = averages[-1]
+        losses.append(float(np.mean((X * kernel + bias - 2 * X) ** 2)))
+    averaged = engine(given, optimizer=AVERAGED, batch_size=16)
+    history = fit(averaged, validation, Training(epochs=20, early_stopping=None))
+    assert 1 < history.best_epoch < 20
+    np.testing.assert_allclose(history.validation_loss, losses, rtol=1e-4)
+    reached = [variable.numpy() for variable in averaged.network.trainable_variables]
+    assert all(np.array_equal(*pair) for pair in zip(reached, weights[history.best_epoch - 1], strict=True))
+    published = averaged.published().trainable_variables
+    for variable, expected in zip(published, averages[history.best_epoch - 1], strict=True):
+        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
+
+
 def test_gain_below_min_delta_does_not_count(learner):
     history = fit(*learner, training(early_stopping=EarlyStopping(patience=3, min_delta=1e9)))
     assert (history.best_epoch, history.epochs) == (1, 4)
+
+
+def test_state_is_copied_where_it_is_kept_and_not_after_each_epoch(learner, monkeypatch):
+    copied, state = [], Engine.state
+    monkeypatch.setattr(Engine, "state", property(lambda self: copied.append(1) or state.fget(self), state.fset))
+    history = fit(*learner, training(early_stopping=EarlyStopping(patience=3, min_delta=1e9)))
+    assert (history.epochs, len(copied)) == (4, 2)  # for its shapes, and the best epoch
 
 
 @pytest.mark.parametrize("where", ["step 2", "validation"])
@@ -67,6 +101,13 @@ def test_loss_that_is_no_number_ends_training_with_its_epoch_and_step(engine, ex
         TrainingError, match=rf"epoch 1, {where}: the loss is no number .*lower training\.optimizer\.learning_rate"
     ):
         fit(network, validation, training())
+
+
+def test_refit_whose_last_step_leaves_no_numbers_is_refused(engine, examples, tmp_path):
+    """Of a loss that is one, where `fit` would see it in the validation."""
+    sgd = engine(examples(X, 3 * X), optimizer=Named(name="sgd", learning_rate=3e38), batch_size=16)
+    with pytest.raises(TrainingError, match=r"refit, epoch 1: a weight is no number \(-?inf\); lower training\.optim"):
+        refit(sgd, [1], checkpoints=checkpoints.Checkpoints(tmp_path))
 
 
 def test_each_epoch_is_said_with_its_figures(learner, caplog):
@@ -102,17 +143,20 @@ def stopped(learner, directory, epoch: int, **keys) -> None:
 NOISY = {"optimizer": Named(name="nadam", learning_rate=0.05), "hidden": (6,), "dropout": 0.3, "normalization": "batch"}
 
 
-def test_stopped_training_goes_on_to_the_same_end(engine, examples, tmp_path, caplog, monkeypatch):
+@pytest.mark.parametrize(
+    "optimizer", [NOISY["optimizer"], Named(name="nadam", learning_rate=0.05, use_ema=True, ema_momentum=0.5)]
+)
+def test_stopped_training_goes_on_to_the_same_end(engine, examples, tmp_path, caplog, monkeypatch, optimizer):
     caplog.set_level(logging.INFO, "evermodel")
     monkeypatch.setattr(checkpoints, "_SHARE", 0)
-    given, validation = examples(X, 3 * X), examples(X, 2 * X)
-    undisturbed = engine(given, **NOISY)
+    given, validation, noisy = examples(X, 3 * X), examples(X, 2 * X), {**NOISY, "optimizer": optimizer}
+    undisturbed = engine(given, **noisy)
     expected = fit(undisturbed, validation, training(early_stopping={"patience": 4}))
     assert expected.best_epoch < expected.epochs - 1
     for epoch in (3, expected.epochs):  # when the best epoch is the latest, and when it is not
-        stopped((engine(given, **NOISY), validation), tmp_path / "kept", epoch, early_stopping={"patience": 4})
+        stopped((engine(given, **noisy), validation), tmp_path / "kept", epoch, early_stopping={"patience": 4})
         assert f"train: goes on after epoch {epoch - 1}" not in caplog.text
-        resumed = engine(given, **NOISY)
+        resumed = engine(given, **noisy)
         with checkpoints.kept(tmp_path / "kept") as kept:
             assert fit(resumed, validation, training(early_stopping={"patience": 4}), checkpoints=kept) == expected
         assert f"train: goes on after epoch {epoch - 1}" in caplog.text
