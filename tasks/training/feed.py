@@ -23,6 +23,8 @@ _POOL_BYTES = 128 << 20
 _BLOCK_ROWS = 1024
 _POOLS_AT_ONCE = 3
 """One that is trained from, one that waits on the device, and one that is read."""
+_ALIGNED_BYTES = 64
+"""Where TensorFlow wants an array to begin."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,41 @@ def let_go(values: Array) -> None:
         pages.madvise(mmap.MADV_DONTNEED)
 
 
+def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return an array, not filled, that a CPU takes as a tensor without a copy."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.empty(size + _ALIGNED_BYTES, np.uint8)
+    start = -room.ctypes.data % _ALIGNED_BYTES
+    return room[start : start + size].view(dtype).reshape(shape)
+
+
+def placed(strategy: tf.distribute.Strategy, device: str, arrays: Any) -> Any:
+    """Return arrays as tensors on a device; of several devices, on each of them.
+
+    On a CPU one that is `aligned` is not copied, and may not change any more.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        with tf.device(device):
+            return tf.nest.map_structure(_tensor if "CPU" in device else tf.constant, arrays)
+    places = strategy.extended.worker_devices
+
+    def copies(values: Array) -> Any:
+        def copy(context: tf.distribute.ReplicaContext) -> tf.Tensor:
+            with tf.device(places[context.replica_id_in_sync_group]):
+                return tf.constant(values)
+
+        return strategy.experimental_distribute_values_from_function(copy)
+
+    return tf.nest.map_structure(copies, arrays)
+
+
+def _tensor(values: Array) -> tf.Tensor:
+    flags = values.flags
+    if values.size and flags.c_contiguous and flags.writeable and values.ctypes.data % _ALIGNED_BYTES == 0:
+        return tf.experimental.dlpack.from_dlpack(values.__dlpack__())
+    return tf.constant(values)
+
+
 @dataclass(frozen=True)
 class Pool:
     """Rows on the device: tensors as `Examples.arrays`, and the order to go through them, of which `rows` count."""
@@ -99,7 +136,8 @@ class Feed:
     ) -> None:
         """Put the examples on the device by `place` if the budget holds them.
 
-        Raises SpecError when it does not even hold some pools of them.
+        `place` is not to refer to who has this feed: rows shall go when they do. Raises SpecError when the budget does
+        not even hold some pools of them.
         """
         row_bytes = sum(values.nbytes for values in tf.nest.flatten(examples.arrays)) // len(examples)
         self._examples, self._seed, self._place = examples, seed, place
@@ -150,7 +188,7 @@ class Feed:
         return Pool(self._place(arrays), self._filled(order), len(rows))
 
     def _gathered(self, values: Array, rows: Array) -> Array:
-        gathered = np.zeros((self._pool_rows, *values.shape[1:]), values.dtype)
+        gathered = aligned((self._pool_rows, *values.shape[1:]), values.dtype)
         for start in range(0, len(rows), self._block):
             first, count = rows[start], min(self._block, len(rows) - start)
             gathered[start : start + count] = values[first : first + count]

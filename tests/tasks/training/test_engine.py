@@ -1,6 +1,8 @@
 """The engine: its losses against NumPy's, and the order and noise of its epochs."""
 
+import gc
 import logging
+import weakref
 
 import keras
 import numpy as np
@@ -290,6 +292,18 @@ def test_rows_streamed_from_disk_give_the_same_weights(engine, examples, tmp_pat
         assert streamed.train(epoch) == resident.train(epoch)
     assert equal(weights(streamed), weights(resident))
     assert int(streamed.optimizer.iterations) == 2 * -(-rows // 20)
+
+
+def test_rows_are_let_go_with_their_engine(engine, examples):
+    given = engine(examples(NUMBERS, NUMBERS[:, :1]))
+    given.train(1)
+    gc.disable()
+    try:
+        fed = weakref.ref(given._feed)
+        del given
+        assert fed() is None
+    finally:
+        gc.enable()
 
 
 def test_each_row_comes_once_an_epoch_and_pools_mix_blocks(small_pools):
