@@ -60,7 +60,8 @@ class Engine:
         optimizer.build(self._trainable)
         self._strategy, self._replicas = tf.distribute.get_strategy(), tf.distribute.get_strategy().num_replicas_in_sync
         place = functools.partial(placed, self._strategy, network.variables[0].value.device)
-        self._feed = Feed(examples, batch_size=batch_size, seed=seed, budget_bytes=budget_bytes, place=place)
+        how: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "epochs": epochs}
+        self._feed = Feed(examples, budget_bytes=budget_bytes, place=place, **how)
         self._tables = self._lazy_tables(lazy_embeddings)
         self.step_flop = 6 * batch_size * network.count_params()
         self._steps_a_call = max(100, _CALL_FLOP // (self.step_flop * self.members))

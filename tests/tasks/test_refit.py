@@ -19,7 +19,7 @@ from schemas.stages import EncodeRequest, EvaluateRequest, IngestRequest, Input,
 from tasks import encode, evaluate, ingest, train
 from tasks.bundle import Bundle
 from tasks.tables import read_table
-from tasks.training import devices, feed
+from tasks.training import devices
 
 CONTRACT = {
     "problem": "binary",
@@ -83,8 +83,7 @@ def test_a_refit_is_the_training_on_both_splits_for_the_best_number_of_epochs(tm
 
 def test_a_refit_from_disk_and_of_members_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = train.run(request(rows(), tmp_path / "a", members=2))
-    monkeypatch.setattr(devices, "memory_bytes", lambda *_: 100)
-    monkeypatch.setattr(feed, "_POOLS_AT_ONCE", 0)
+    monkeypatch.setattr(devices, "memory_bytes", lambda *_: 800)
     streamed = train.run(request(rows(), tmp_path / "b", members=2))
     assert here.refitted
     for mine, theirs in zip(weights(here), weights(streamed), strict=True):

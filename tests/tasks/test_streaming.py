@@ -11,7 +11,7 @@ from schemas.errors import ResourceError
 from schemas.stages import EncodeRequest, TrainRequest
 from tasks import encode, features, ingest, train
 from tasks.encoders.table import TableEncoder
-from tasks.training import checkpoints, devices, engine, feed
+from tasks.training import checkpoints, devices, engine
 
 
 @pytest.fixture
@@ -21,8 +21,7 @@ def asked(ingest_request, frame, monkeypatch) -> TrainRequest:
     request = ingest_request(frame, columns=columns)
     ingested = ingest.run(request)
     encoded = encode.run(EncodeRequest(workspace=request.workspace, ingest=ingested.as_input))
-    monkeypatch.setattr(devices, "memory_bytes", lambda *_: 100)
-    monkeypatch.setattr(feed, "_POOLS_AT_ONCE", 0)
+    monkeypatch.setattr(devices, "memory_bytes", lambda *_: 1000)
     inputs = {"ingest": ingested.as_input, "encode": encoded.as_input}
     return TrainRequest(workspace=request.workspace, **inputs, training={"epochs": 4, "batch_size": 20})
 
