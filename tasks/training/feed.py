@@ -8,8 +8,7 @@ does not hold some pools, each comes in parts, in that same order.
 
 import itertools
 import mmap
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,14 @@ import numpy as np
 import tensorflow as tf
 
 from schemas.errors import SpecError
+from tasks import features
 from tasks.encoders.base import Array, Floats
 
 _POOL_BYTES = 128 << 20
 _BLOCK_ROWS = 1024
 _POOLS_AT_ONCE = 3
 """One that is trained from, one that waits on the device, and one that is read."""
-_ALIGNED_BYTES = 64
-"""Where TensorFlow wants an array to begin."""
+_ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -52,46 +51,56 @@ class Examples:
 
 
 def joined(first: Examples, second: Examples, *, disk: Path) -> Examples:
-    """Return the examples of both; inputs that are mapped from files are joined in files in `disk`."""
-    inputs = {
-        name: _joined(values, second.inputs[name], disk / f"joined.{index}")
-        for index, (name, values) in enumerate(first.inputs.items())
-    }
-    return Examples(
-        inputs, np.concatenate([first.target, second.target]), np.concatenate([first.weight, second.weight])
-    )
+    """Return the examples of both; what is mapped from files is joined in files in `disk`."""
+    numbers = itertools.count()
+
+    def of(*parts: Array) -> Array:
+        starts = ((part, start) for part in parts for start in range(0, len(part), _ROWS_AT_ONCE))
+        pieces = (part[start : start + _ROWS_AT_ONCE] for part, start in starts)
+        return _written(pieces, sum(map(len, parts)), like=parts[0], path=disk / f"joined.{next(numbers)}")
+
+    return Examples(*tf.nest.map_structure(of, first.arrays, second.arrays))
 
 
-def _joined(first: Array, second: Array, path: Path) -> Array:
-    if not isinstance(first, np.memmap):
-        return np.concatenate([first, second])
-    mapped: Any = (first, second)
-    with path.open("wb") as out:
-        for values in mapped:
-            with Path(values.filename).open("rb") as part:
-                shutil.copyfileobj(part, out)
-    return np.memmap(path, first.dtype, "r", shape=(len(first) + len(second), *first.shape[1:]))
+def taken(examples: Examples, rows: Array, *, disk: Path) -> Examples:
+    """Return some of the examples, by their positions; what is mapped from files is so from new ones in `disk`."""
+    numbers, starts = itertools.count(), range(0, len(rows), _ROWS_AT_ONCE)
+
+    def of(values: Array) -> Array:
+        pieces = (values[rows[start : start + _ROWS_AT_ONCE]] for start in starts)
+        return _written(pieces, len(rows), like=values, path=disk / f"taken.{next(numbers)}")
+
+    return Examples(*tf.nest.map_structure(of, examples.arrays))
+
+
+def _written(pieces: Iterable[Array], rows: int, *, like: Array, path: Path) -> Array:
+    """Return pieces of so many rows as one array, in memory or mapped from a file as the one that they are of."""
+    shape, at = (rows, *like.shape[1:]), 0
+    if isinstance(like, np.memmap):
+        with path.open("wb") as out:
+            for piece in pieces:
+                out.write(np.ascontiguousarray(piece).data)
+                let_go(piece)
+                let_go(like)
+        return features.mapped(path, like.dtype, shape)
+    whole = features.aligned(shape, like.dtype)
+    for piece in pieces:
+        whole[at : at + len(piece)] = piece
+        at += len(piece)
+    return whole
 
 
 def let_go(values: Array) -> None:
     """Give back the memory of a mapped file's pages; they stay in the system's cache as long as it has room."""
-    pages: Any = values.base
-    if isinstance(pages, mmap.mmap):
+    pages: Any = getattr(values, "_mmap", None)  # of a part, too
+    if pages is not None:
         pages.madvise(mmap.MADV_DONTNEED)
-
-
-def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Return an array, not filled, that a CPU takes as a tensor without a copy."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    room = np.empty(size + _ALIGNED_BYTES, np.uint8)
-    start = -room.ctypes.data % _ALIGNED_BYTES
-    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def placed(strategy: tf.distribute.Strategy, device: str, arrays: Any) -> Any:
     """Return arrays as tensors on a device; of several devices, on each of them.
 
-    On a CPU one that is `aligned` is not copied, and may not change any more.
+    On a CPU one that is `features.aligned` is not copied, and may not change any more.
     """
     if strategy.num_replicas_in_sync == 1:
         with tf.device(device):
@@ -110,7 +119,7 @@ def placed(strategy: tf.distribute.Strategy, device: str, arrays: Any) -> Any:
 
 def _tensor(values: Array) -> tf.Tensor:
     flags = values.flags
-    if values.size and flags.c_contiguous and flags.writeable and values.ctypes.data % _ALIGNED_BYTES == 0:
+    if values.size and flags.c_contiguous and flags.writeable and values.ctypes.data % features.ALIGNED_BYTES == 0:
         return tf.experimental.dlpack.from_dlpack(values.__dlpack__())
     return tf.constant(values)
 
@@ -246,7 +255,7 @@ class Feed:
 
     def _gathered(self, values: Array, rows: Array) -> Array:
         """Return some rows, and behind them what nobody looks at."""
-        gathered = aligned((self._rows_at_once, *values.shape[1:]), values.dtype)
+        gathered = features.aligned((self._rows_at_once, *values.shape[1:]), values.dtype)
         np.take(values, rows, axis=0, out=gathered[: len(rows)], mode="clip")  # others than clip buffer
         let_go(values)
         return gathered
