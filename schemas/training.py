@@ -126,7 +126,8 @@ class Training(Document):
     no longer for a larger table. auto does so for tables of 20,000 rows or more that have 50 times the batch's."""
     memory_mb: int | None = Field(default=None, ge=1)
     """How much memory the encoded rows may take, in MiB; larger ones are streamed from disk, with the same outcome. By
-    default a quarter of the machine's or, on a GPU, half of the card's."""
+    default a quarter of the machine's and, on a GPU, no more than half of the card's. Trials of a tuning that are
+    trained at the same time (`tuning.parallel`) share it."""
 
     @property
     def gpus(self) -> int | None:

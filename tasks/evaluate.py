@@ -82,7 +82,7 @@ def _make(request: EvaluateRequest, out: Path) -> Mapping[str, Any]:
         evaluation=request.evaluation,
         drift=drift,
         network=Network.of(bundle.network),
-        findings=findings.find(request, bundle, ingested, judged, metric=metric),
+        findings=findings.find(request, bundle, ingested, judged, metric=metric, disk=out),
         tuning=_tuning(request),
         tuned=request.tuned,
         lineage=_lineage(request, trained / "bundle", ingest, train),

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,9 @@ from tasks.encoders.table import NUMBERS, TARGET, Slot, TableEncoder
 from tasks.tables import outline, read_batches, read_table
 
 WEIGHT = "_weight"
+_VALUES_AT_ONCE = 1 << 22
+ALIGNED_BYTES = 64
+"""What the address of an array is a multiple of, for TensorFlow to take it as it is."""
 
 
 def schema(encoder: TableEncoder, *, weighted: bool, encoder_digest: str) -> pa.Schema:
@@ -56,9 +60,10 @@ def to_table(inputs: Mapping[str, Array], target: Array, weight: Array | None, *
     return pa.table(columns, schema=layout)
 
 
-def size_bytes(path: Path, encoder: TableEncoder) -> int:
-    """Return how many bytes a split's inputs take in memory."""
-    return outline(path)[0] * sum(4 * int(np.prod(slot.shape)) for slot in encoder.slots)
+def size_bytes(path: Path, encoder: TableEncoder, *, one_hot: bool = False) -> int:
+    """Return how many bytes a split's inputs take in memory, and its target, if that is to be one-hot."""
+    numbers = encoder.width + (encoder.target.units if one_hot else 0)
+    return outline(path)[0] * 4 * numbers
 
 
 def read(
@@ -83,7 +88,7 @@ def read(
 def _in_memory(path: Path, encoder: TableEncoder) -> dict[str, Array]:
     """Return inputs as arrays, filled batch by batch: all columns of some rows at a time stay in the cache."""
     rows, at = outline(path)[0], 0
-    inputs = {slot.name: np.empty((rows, *slot.shape), _dtype(slot)) for slot in encoder.slots}
+    inputs = {slot.name: aligned((rows, *slot.shape), _dtype(slot)) for slot in encoder.slots}
     for batch in read_batches(path):
         for slot in encoder.slots:
             _fill(inputs[slot.name][at : at + batch.num_rows], batch, slot)
@@ -100,7 +105,35 @@ def _mapped(path: Path, encoder: TableEncoder, disk: Path) -> dict[str, Array]:
             for slot, handle in handles.items():
                 handle.write(np.ascontiguousarray(_matrix(batch, slot)).data)
     rows, _ = outline(path)
-    return {slot.name: np.memmap(file, _dtype(slot), "r", shape=(rows, *slot.shape)) for slot, file in files.items()}
+    return {slot.name: mapped(file, _dtype(slot), (rows, *slot.shape)) for slot, file in files.items()}
+
+
+def one_hot(codes: Array, classes: int, *, file: Path | None = None) -> Array:
+    """Return float32 zeros and ones of shape (n, classes); with `file`, mapped from it."""
+    if file is None:
+        encoded = np.zeros((len(codes), classes), np.float32)
+        encoded[np.arange(len(codes)), codes] = 1
+        return encoded
+    at_once = max(1, _VALUES_AT_ONCE // classes)
+    with file.open("wb") as out:
+        for start in range(0, len(codes), at_once):
+            out.write(one_hot(codes[start : start + at_once], classes).data)
+    return mapped(file, "f4", (len(codes), classes))
+
+
+def mapped(file: Path, dtype: Any, shape: tuple[int, ...]) -> Array:
+    """Return a raw file as an array, and take its name away: the disk has its room again when the array goes."""
+    values = np.memmap(file, dtype, "r", shape=shape)
+    file.unlink()
+    return values
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return an array, not filled, that TensorFlow takes without a copy on a CPU: it begins where that wants it to."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.empty(size + ALIGNED_BYTES, np.uint8)
+    start = -room.ctypes.data % ALIGNED_BYTES
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def _dtype(slot: Slot) -> str:

@@ -70,7 +70,7 @@ def run(request: IngestRequest) -> IngestResult:
 
 
 def _make(request: IngestRequest, out: Path, content: str) -> Mapping[str, Any]:
-    period = bounds_of(request)
+    period = bounds_of(request, disk=out)
     read = _read(request, out, period)
     if _content(request) != content:
         raise DataError(f"{request.source.path} changed while it was read; run again when its writer is done")
@@ -134,15 +134,16 @@ def _pass(request: IngestRequest, out: Path, repeated: RepeatedKeys, period: Bou
     return _Pass(reader, notes, _write_rows(request, reader, notes, out, period=period))
 
 
-def bounds_of(request: IngestRequest) -> Bounds | None:
+def bounds_of(request: IngestRequest, *, disk: Path | None = None) -> Bounds | None:
     """Return the bounds of the period that is asked for; a relative one takes a pass over its column."""
-    return bounds(request.period, _times(request, request.period.column)) if request.period else None
+    period = request.period
+    return bounds(period, _times(request, period.column), disk=disk) if period else None
 
 
 def _write_rows(request: IngestRequest, reader: RowReader, notes: _Notes, out: Path, *, period: Bounds | None) -> Rows:
     """Write accepted rows by split, and rejected ones; what is noted of them is noted beside that."""
     contract, counts = request.contract, {"read": 0, "accepted": 0, "rejected": 0, "outside": 0}
-    splitter = Splitter(request.split, contract, times=_split_times(request, period))
+    splitter = Splitter(request.split, contract, times=_split_times(request, period), disk=out)
     schema = typed_schema(contract, with_target=True)
 
     def parted(batch: Checked) -> tuple[Checked, Codes, list[pa.Table]]:

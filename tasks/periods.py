@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 from schemas.errors import DataError
 from schemas.period import Days, NewestRows, Period
 from tasks.coercion import TIMESTAMP, Mask
+from tasks.ranks import Ranks
 
 _EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -47,16 +49,16 @@ def nothing_inside(place: str, bounds: Bounds, times: Iterable[pa.Array]) -> Dat
     )
 
 
-def bounds(period: Period, times: Iterable[pa.Array]) -> Bounds:
+def bounds(period: Period, times: Iterable[pa.Array], *, disk: Path | None = None) -> Bounds:
     """Return the bounds of a period. `times` are all that the source has; they are read only for a relative window.
 
-    Takes 8 bytes a row for a window of rows.
+    For a window of rows they are in a file in `disk` meanwhile, 8 bytes each.
     """
     since = period.since
     if isinstance(period.window, Days):
         since = _of_days(period, period.window.days, times)
     elif isinstance(period.window, NewestRows):
-        since = _of_rows(period, period.window.rows, times)
+        since = _of_rows(period, period.window.rows, times, disk)
     latest = max((each for each in (since, period.since) if each is not None), default=None)
     return Bounds(period.column, latest, period.until)
 
@@ -73,14 +75,13 @@ def _of_days(period: Period, days: float, times: Iterable[pa.Array]) -> datetime
     return end - timedelta(days=days) + after if end - _EARLIEST > timedelta(days=days) else None
 
 
-def _of_rows(period: Period, rows: int, times: Iterable[pa.Array]) -> datetime | None:
+def _of_rows(period: Period, rows: int, times: Iterable[pa.Array], disk: Path | None) -> datetime | None:
     """Return the time of the oldest of the newest rows before `until`."""
     inside = Bounds(period.column, None, period.until)
-    known = [
-        values.filter(pa.array(~inside.outside(values))).drop_null().cast(pa.int64()).to_numpy() for values in times
-    ]
-    every = np.concatenate(known) if known else np.zeros(0, np.int64)
-    if len(every) <= rows:
-        return None
-    oldest = int(np.partition(every, len(every) - rows)[len(every) - rows])
+    with Ranks(disk) as known:
+        for values in times:
+            known.add(values.filter(pa.array(~inside.outside(values))).drop_null().cast(pa.int64()).to_numpy())
+        if len(known) <= rows:
+            return None
+        (oldest,) = known.at([len(known) - rows]).tolist()
     return pa.scalar(oldest, pa.int64()).cast(TIMESTAMP).as_py()

@@ -21,7 +21,7 @@ from tasks.periods import Bounds
 from tasks.problems import REJECTED, Problems, Rejections
 from tasks.repeated_keys import RepeatedKeys
 from tasks.row_keys import UInts, row_hashes
-from tasks.sources.batch import MAXIMUM_CELLS, Batch
+from tasks.sources.batch import Batch, most_values
 from tasks.sources.files import File
 from tasks.sources.readers import open_file
 from tasks.typed_rows import RawRows, plain, typed_schema
@@ -108,7 +108,11 @@ class RowReader:
         for file in self._files:
             reader = open_file(file, self._source)
             self._check_names(reader.names, file.path)
+            values, most = 0, most_values(file.size_bytes)
             for batch in reader.batches(self.wanted):
+                values += batch.columns.num_rows * len(self.wanted)
+                if values > most:
+                    raise DataError(f"{file.path}: a file of its size may have {most:,} values; split the file")
                 yield self._numbered(batch, Path(file.path).name)
 
     def check(self, rows: pa.Table, place: str) -> Checked:
@@ -120,8 +124,6 @@ class RowReader:
         """Return a raw batch with its file's name and the number of its first row."""
         first_row = self._next_row
         self._next_row += batch.columns.num_rows
-        if self._next_row * len(self.wanted) > MAXIMUM_CELLS:
-            raise DataError(f"{place}: more than {MAXIMUM_CELLS:,} values are too many; split the source")
         return batch, place, first_row
 
     def _check_names(self, names: list[str], place: str) -> None:

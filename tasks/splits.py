@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 from schemas.contract import SPLIT, Contract
 from schemas.data import REGRESSION, ColumnSplit, GroupSplit, HashSplit, Split, TimeSplit
 from schemas.errors import DataError
+from tasks.ranks import Numbers, Ranks
 from tasks.row_keys import UInts, fractions, row_hashes
 from tasks.tables import single_array
 
@@ -21,7 +23,6 @@ NOWHERE = -1
 
 Codes = np.ndarray[Any, np.dtype[np.int8]]
 
-Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 RareRows = np.ndarray[Any, np.dtype[np.void]]
 
@@ -35,10 +36,15 @@ _REMEDY = (
 class Splitter:
     """Assigns rows to splits: codes into SPLITS, or NOWHERE."""
 
-    def __init__(self, split: Split, contract: Contract, *, times: Iterable[pa.Array] = ()) -> None:
-        """Prepare; a split by time needs all times once, to find those that bound the fractions."""
+    def __init__(
+        self, split: Split, contract: Contract, *, times: Iterable[pa.Array] = (), disk: Path | None = None
+    ) -> None:
+        """Prepare; a split by time needs all times once, to find those that bound the fractions.
+
+        They are in a file in `disk` meanwhile, 8 bytes each.
+        """
         self._split, self._contract = split, contract
-        self._bounds = _time_bounds(split, times) if isinstance(split, TimeSplit) else np.zeros(0, np.int64)
+        self._bounds = _time_bounds(split, times, disk) if isinstance(split, TimeSplit) else np.zeros(0, np.int64)
 
     def assign(self, rows: pa.Table, hashes: UInts) -> Codes:
         """Return a code for each row, shape (rows,)."""
@@ -65,17 +71,18 @@ def _by_column(values: pa.Array, split: ColumnSplit) -> Codes:
     return codes
 
 
-def _time_bounds(split: TimeSplit, times: Iterable[pa.Array]) -> Numbers:
+def _time_bounds(split: TimeSplit, times: Iterable[pa.Array], disk: Path | None) -> Numbers:
     """Return the first time of validation and the first time of test, in microseconds since 1970."""
-    known = [values.cast(pa.int64()).drop_null().to_numpy() for values in times]
-    ordered = np.sort(np.concatenate(known)) if known else np.zeros(0, np.int64)
-    if not len(ordered):
-        raise DataError(f"split.column {split.column!r} holds no time at all")
-    at = np.array([1 - split.validation - split.test, 1 - split.test])
-    bounds = ordered[np.minimum((at * len(ordered)).astype(np.int64), len(ordered) - 1)]
-    if not ordered[0] < bounds[0] < bounds[1]:
+    with Ranks(disk) as known:
+        for values in times:
+            known.add(values.cast(pa.int64()).drop_null().to_numpy())
+        if not len(known):
+            raise DataError(f"split.column {split.column!r} holds no time at all")
+        at = np.array([0, 1 - split.validation - split.test, 1 - split.test])
+        earliest, *bounds = known.at(np.minimum((at * len(known)).astype(np.int64), len(known) - 1).tolist())
+    if not earliest < bounds[0] < bounds[1]:
         raise DataError(f"split.column {split.column!r} has too few different times to split by")
-    return bounds
+    return np.array(bounds)
 
 
 def labels_of(rows: pa.Table, contract: Contract) -> tuple[pa.Array, Numbers]:

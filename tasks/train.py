@@ -97,14 +97,15 @@ def _make(request: TrainRequest, out: Path, *, key: str, until_published: contex
     contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
     kept = until_published.enter_context(checkpoints.kept(out.parent.parent / "checkpoints" / key))
     with tempfile.TemporaryDirectory(dir=out) as disk:
-        known = examples(encoded, encoder, contract, request, disk=Path(disk))
+        read = functools.partial(examples, encoded, encoder, contract, request, disk=Path(disk))
+        known = [read()]
         loss = _loss(request, contract, encoder)
-        champion, objection = _champion(request, encoder, known[0])
+        champion, objection = _champion(request, encoder, known[0][0])
         start = champion.network.get_weights() if champion else None
-        every = functools.partial(_every, encoded, encoder, contract, request, disk=Path(disk) / "refit")
+        every = functools.partial(_every, encoded, encoder, contract, request, disk=Path(disk))
         fitted = functools.partial(
             _fitted,
-            *(request, encoder, loss, known),
+            *(request, encoder, loss, lambda: known.pop() if known else read()),  # it alone has them then
             names=names,
             kept=kept,
             start=start,
@@ -199,7 +200,7 @@ def _fitted(
     request: TrainRequest,
     encoder: TableEncoder,
     loss: "keras.losses.Loss",
-    examples: tuple["Examples", "Examples"],
+    examples: Callable[[], tuple["Examples", "Examples"]],
     *,
     names: tuple[str, ...],
     kept: "Checkpoints",
@@ -216,14 +217,14 @@ def _fitted(
     """
     from tasks.training import assembly, catalogue, devices, loop
 
-    training, (train, validation) = request.training, examples
+    training, (train, validation) = request.training, examples()
     assembled = functools.partial(assembly.engine, request, encoder, loss)
     build = functools.partial(assembled, names=names, batch_size=batch_size, start=start)
     with devices.scope(names):
         engine, optimizer = build(train, xla=kept.xla(batch_size))
         history = loop.fit(engine, validation, training, checkpoints=kept, warnings=warnings, after_epoch=after_epoch)
         if every is not None:
-            del engine  # with the rows that it has on the device
+            del engine, train, validation  # with the rows that it has on the device
             engine, optimizer = build(every(), xla=history.xla)
             loop.refit(engine, history.best_epochs, checkpoints=kept.of("refit"))
         network = engine.published()
@@ -272,7 +273,7 @@ def fit(
 
     names, loss = devices.find(request.training.device), _loss(request, contract, encoder)
     kept = checkpoints.Checkpoints(None)  # whoever is stopped trains this anew
-    known = (train, validation)
+    known = lambda: (train, validation)  # noqa: E731
     fitted = functools.partial(_fitted, request, encoder, loss, known, names=names, kept=kept, after_epoch=after_epoch)
     return _with_less_memory(fitted, request.training.batch_size, names[0])
 
@@ -289,8 +290,9 @@ def examples(
     _refuse_other_columns(contract, encoder)
     loss = _loss(request, contract, encoder)
     budget = devices.memory_bytes(request.training, devices.find(request.training.device))
-    place = disk if _size_bytes(encoded, encoder) > budget else None
-    found = _examples(encoded, encoder, request, one_hot=_wants_one_hot(contract, loss), disk=place)
+    one_hot = _wants_one_hot(contract, loss)
+    place = disk if _size_bytes(encoded, encoder, one_hot=one_hot) > budget else None
+    found = _examples(encoded, encoder, request, one_hot=one_hot, disk=place)
     _refuse_unweighable(found[0], loss)
     return found
 
@@ -301,7 +303,6 @@ def _every(
     """Return training and validation examples as one, all weighed as those of training are."""
     from tasks.training import feed
 
-    disk.mkdir(exist_ok=True)
     if stopping := request.training.early_stopping:
         weighted = stopping.model_copy(update={"weighted": True})
         training = request.training.model_copy(update={"early_stopping": weighted})
@@ -331,14 +332,15 @@ def _refuse_other_columns(contract: Contract, encoder: TableEncoder) -> None:
         raise SpecError("ingest and encode do not belong together: columns differ; name the ingest that encode read")
 
 
-def _size_bytes(encoded: Path, encoder: TableEncoder) -> int:
-    return sum(features.size_bytes(encoded / "features" / f"{split}.parquet", encoder) for split in _SPLITS)
+def _size_bytes(encoded: Path, encoder: TableEncoder, *, one_hot: bool) -> int:
+    files = (encoded / "features" / f"{split}.parquet" for split in _SPLITS)
+    return sum(features.size_bytes(file, encoder, one_hot=one_hot) for file in files)
 
 
 def _examples(
     encoded: Path, encoder: TableEncoder, request: TrainRequest, *, one_hot: bool, disk: Path | None
 ) -> tuple["Examples", "Examples"]:
-    """Return training and validation examples, their inputs mapped from `disk` if there is one.
+    """Return training and validation examples, inputs and one-hot targets mapped from `disk` if there is one.
 
     Class weights are those of the training split for both.
     """
@@ -361,7 +363,8 @@ def _examples(
             raise SpecError(f"class_weight and data.weight leave no {split} row a finite weight above 0")
         if split == "train":
             scale = mean
-        target = np.eye(encoder.target.units, dtype=np.float32)[target] if one_hot else target
+        if one_hot:
+            target = features.one_hot(target, encoder.target.units, file=disk and disk / f"{split}.target")
         examples.append(Examples(inputs, target, weight / np.float32(scale)))
     return examples[0], examples[1]
 

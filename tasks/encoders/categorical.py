@@ -2,7 +2,6 @@
 
 import functools
 from abc import ABC
-from collections import Counter
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,6 +11,8 @@ import pyarrow.compute as pc
 from schemas.columns import CategoricalColumn, EmbeddingColumn, MultiHotColumn, OrdinalColumn, TargetMeanColumn
 from tasks.encoders.base import Array, Fitted, Fitter, Floats, Marked, vector_size
 from tasks.moments import Moments
+
+_COUNTED_AT_ONCE = 1 << 17
 
 
 class CategoryEncoder(Fitted):
@@ -147,25 +148,54 @@ class EmbeddingEncoder(CategoryEncoder):
         return [names[code] for code in encoded]
 
 
+class TextCounts:
+    """Counts texts that come in batches."""
+
+    def __init__(self) -> None:
+        """Start with no texts."""
+        self._parts: list[tuple[pa.Array, Array]] = []
+        self._different = self._waiting = 0
+
+    def add(self, texts: pa.Array) -> None:
+        """Take a batch, none of them missing."""
+        values, counts = pc.value_counts(texts).flatten()
+        self._parts.append((values.cast(pa.large_string()), counts.to_numpy()))
+        self._waiting += len(values)
+        if self._waiting > max(_COUNTED_AT_ONCE, self._different):  # so that each is looked up a few times in all
+            self._merge()
+
+    def _merge(self) -> None:
+        texts, counts = zip(*self._parts, strict=True)
+        together = pa.concat_arrays(texts).dictionary_encode()
+        summed = np.bincount(together.indices.to_numpy(), weights=np.concatenate(counts)).astype(np.int64)
+        self._parts = [(together.dictionary, summed)]
+        self._different, self._waiting = len(summed), 0
+
+    def together(self) -> pa.Table:
+        """Return the columns texts and counts, a row for each different text, in the order in which they came."""
+        if not self._parts:
+            return pa.table({"texts": pa.array([], pa.large_string()), "counts": pa.array([], pa.int64())})
+        self._merge()
+        texts, counts = self._parts[0]
+        return pa.table({"texts": texts, "counts": counts})
+
+
 class CategoryFitter(Fitter):
     """Counts categories."""
 
     def __init__(self, name: str, column: CategoricalColumn | MultiHotColumn) -> None:
         """Start with no rows."""
         self._name, self._column = name, column
-        self._counts: Counter[str] = Counter()
-        self._missing = False
+        self._counts, self._missing = TextCounts(), False
 
     def observe(self, values: pa.Array) -> None:
         """Take a batch of text, or of lists of text."""
         self._missing |= values.null_count > 0
-        texts = values.flatten() if pa.types.is_list(values.type) else values.drop_null()
-        counts = pc.value_counts(texts)
-        self._counts.update(dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True)))
+        self._counts.add(values.flatten() if pa.types.is_list(values.type) else values.drop_null())
 
     def fitted(self, sample: Array) -> Fitted | None:
         """Return the encoder of the column's kind."""
-        if not self._counts:
+        if not len(self._seen):
             return None
         if isinstance(self._column, EmbeddingColumn):
             size = self._column.size or vector_size(len(self._categories) + 2)
@@ -175,24 +205,31 @@ class CategoryFitter(Fitter):
         if isinstance(self._column, TargetMeanColumn):
             return CategoryEncoder(name=self._name, categories=self._categories)
         kind = MultiHotEncoder if isinstance(self._column, MultiHotColumn) else OneHotEncoder
-        other = len(self._counts.keys() - {*self._categories}) > 0
+        other = len(self._seen) > len(self._categories)
         return kind(name=self._name, categories=self._categories, other=other, indicator=self._missing)
 
     @functools.cached_property
+    def _seen(self) -> pa.Table:
+        return self._counts.together()
+
+    @functools.cached_property
     def _categories(self) -> tuple[str, ...]:
-        kept = [(name, count) for name, count in self._counts.items() if count >= self._column.min_count]
-        kept = sorted(kept, key=lambda item: (-item[1], item[0]))[: self._column.max_categories]
-        names = {name for name, _ in kept}
+        kept = self._seen.filter(pc.greater_equal(self._seen.column("counts"), self._column.min_count))
+        if len(kept) > (most := self._column.max_categories):
+            by = [("counts", "descending"), ("texts", "ascending")]
+            kept = kept.take(pc.select_k_unstable(kept, most, sort_keys=by))
+        names = kept.column("texts").to_pylist()
         if self._column.categories is not None:
-            return tuple(name for name in self._column.categories if self._column.kind == "ordinal" or name in names)
+            known = {*names}
+            return tuple(name for name in self._column.categories if self._column.kind == "ordinal" or name in known)
         return tuple(sorted(names))
 
     def _ordinal(self, column: OrdinalColumn) -> OrdinalEncoder:
         moments = Moments()
         if column.scale == "standard":
-            position = {name: at for at, name in enumerate(self._categories)}
-            positions = [float(position.get(name, -1)) for name in self._counts]
-            moments.add(np.repeat(positions, list(self._counts.values())))
+            texts, counts = self._seen.columns
+            found = pc.index_in(texts, value_set=pa.array(self._categories, texts.type)).fill_null(-1)
+            moments.add(np.repeat(found.to_numpy().astype(np.float64), counts.to_numpy()))
         return OrdinalEncoder(
             name=self._name,
             categories=self._categories,

@@ -41,9 +41,12 @@ class Findings:
 
 
 def find(
-    request: EvaluateRequest, bundle: Bundle, ingested: Path, scored: Mapping[str, Scored], *, metric: str
+    request: EvaluateRequest, bundle: Bundle, ingested: Path, scored: Mapping[str, Scored], *, metric: str, disk: Path
 ) -> Findings:
-    """Return the findings that a request asks for; `scored` holds the predictions by split."""
+    """Return the findings that a request asks for; `scored` holds the predictions by split.
+
+    Rows that are trained on and exceed memory are in `disk` meanwhile.
+    """
     evaluation, rows, test = request.evaluation, ingested / "rows" / "test.parquet", scored["test"]
     seed, contract, score = evaluation.seed, bundle.contract, measure(metric, evaluation.wanted)
     log.info("evaluate: importance, slices and worst predictions")
@@ -60,6 +63,6 @@ def find(
         mistakes=mistakes.find(rows, test, contract, ranked, most=evaluation.worst) if evaluation.worst else None,
         categories=categories.find(bundle.encoder, ingested),
         rejects=rejects.find(ingested / "rejected.parquet"),
-        refits=refits.spread(request, bundle, ingested, test) if evaluation.refits else None,
-        sizes=refits.sizes(request, bundle, ingested, scored, score=score) if evaluation.data_sizes else (),
+        refits=refits.spread(request, bundle, ingested, test, disk=disk) if evaluation.refits else None,
+        sizes=refits.sizes(request, bundle, ingested, scored, score=score, disk=disk) if evaluation.data_sizes else (),
     )

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,9 +20,6 @@ from tasks.bundle import Bundle
 from tasks.encoders.base import Array
 from tasks.findings.selection import rows_at
 from tasks.metrics import Scored
-
-if TYPE_CHECKING:
-    from tasks.training.feed import Examples
 
 log = logging.getLogger("evermodel.evaluate")
 
@@ -55,10 +51,13 @@ class Size:
     """The same on the validation rows."""
 
 
-def spread(request: EvaluateRequest, bundle: Bundle, ingested: Path, test: Scored) -> Refits:
-    """Return the parts of the error of `evaluation.refits` networks, each trained on a resample of the rows."""
+def spread(request: EvaluateRequest, bundle: Bundle, ingested: Path, test: Scored, *, disk: Path) -> Refits:
+    """Return the parts of the error of `evaluation.refits` networks, each trained on a resample of the rows.
+
+    Rows that exceed memory are in `disk` meanwhile.
+    """
     count, mean, squares = request.evaluation.refits, np.zeros(test.predicted.shape), np.zeros(test.predicted.shape)
-    for number, refit in enumerate(resampled(request, bundle), start=1):
+    for number, refit in enumerate(resampled(request, bundle, disk=disk), start=1):
         log.info("evaluate: refit %d/%d", number, count)
         said = evaluation.score(refit, ingested, "test").predicted
         step = said - mean  # Welford's update: one pass, no predictions kept
@@ -85,14 +84,15 @@ def sizes(
     scored: Mapping[str, Scored],
     *,
     score: Callable[[Scored], float],
+    disk: Path,
 ) -> tuple[Size, ...]:
     """Return how good networks are that learned from `evaluation.data_sizes` of the rows, and from all of them last.
 
     The last one is the bundle's, unless `scored` leaves out validation: a network that was refitted on these rows is no
-    point of the curve, and another one is trained.
+    point of the curve, and another one is trained. Rows that exceed memory are in `disk` meanwhile.
     """
     found, refitted = [], "validation" not in scored
-    trainer = _Trainer(request, bundle)
+    trainer = _Trainer(request, bundle, disk)
     order = np.random.default_rng([request.evaluation.seed, 1]).permutation(trainer.rows)
     for share in [*sorted(request.evaluation.data_sizes), *([1.0] if refitted else [])]:
         rows = np.sort(order[: max(1, round(share * trainer.rows))])
@@ -107,9 +107,9 @@ def sizes(
     return (*found, Size(trainer.rows, *whole))
 
 
-def resampled(request: EvaluateRequest, bundle: Bundle) -> Iterator[Bundle]:
+def resampled(request: EvaluateRequest, bundle: Bundle, *, disk: Path) -> Iterator[Bundle]:
     """Yield the bundle with networks trained on resamples of the training rows; each is there until the next one."""
-    trainer = _Trainer(request, bundle)
+    trainer = _Trainer(request, bundle, disk)
     for number in range(request.evaluation.refits):
         random = np.random.default_rng([request.evaluation.seed, 2, number])
         yield trainer.bundle(
@@ -120,8 +120,11 @@ def resampled(request: EvaluateRequest, bundle: Bundle) -> Iterator[Bundle]:
 class _Trainer:
     """Trains the request's network anew on some of the training rows."""
 
-    def __init__(self, request: EvaluateRequest, bundle: Bundle) -> None:
-        """Read the encoded rows; raises SpecError where the request does not say what to train."""
+    def __init__(self, request: EvaluateRequest, bundle: Bundle, disk: Path) -> None:
+        """Read the encoded rows, those that exceed memory into `disk`.
+
+        Raises SpecError where the request does not say what to train.
+        """
         from tasks import train
 
         if request.encode is None or request.network is None or request.training is None:
@@ -131,26 +134,22 @@ class _Trainer:
         self._asked = TrainRequest(
             ingest=request.ingest, encode=request.encode, network=request.network, training=request.training
         )
-        self._fit = train.fit
-        self._train, self._validation = train.examples(encoded, bundle.encoder, bundle.contract, self._asked)
+        self._fit, self._disk = train.fit, disk
+        known = (encoded, bundle.encoder, bundle.contract, self._asked)
+        self._train, self._validation = train.examples(*known, disk=disk)
         self._refit: Bundle | None = None
         self.rows = len(self._train)
 
     def bundle(self, rows: Array, *, seed: int) -> Bundle:
         """Return the bundle with a network that has learned from some rows, by their positions, until the next call."""
+        from tasks.training import feed
+
         training = self._asked.training.model_copy(update={"seed": seed})
         asked = self._asked.model_copy(update={"training": training})
         known = (self._bundle.encoder, self._bundle.contract)
-        network, _ = self._fit(asked, *known, _taken(self._train, rows), self._validation)
+        network, _ = self._fit(asked, *known, feed.taken(self._train, rows, disk=self._disk), self._validation)
         if self._refit is None:
             self._refit = self._bundle.with_network(network)
         else:  # the graph of the first one serves all
             self._refit.network.set_weights(network.get_weights())
         return self._refit
-
-
-def _taken(examples: "Examples", rows: Array) -> "Examples":
-    from tasks.training.feed import Examples
-
-    inputs = {name: values[rows] for name, values in examples.inputs.items()}
-    return Examples(inputs, examples.target[rows], examples.weight[rows])

@@ -6,14 +6,21 @@ from typing import Protocol
 
 import pyarrow as pa
 
-MAXIMUM_CELLS = 20_000_000_000
-"""Rows times columns of a source; above it something is wrong, or somebody means harm."""
+MAXIMUM_VALUES = 20_000_000_000
+"""Of a file, whatever its size: it bounds what a small one unpacks to."""
+MAXIMUM_VALUES_A_BYTE = 16
+"""Of a larger file: honest ones have less than one value a byte, or a few where many repeat."""
 MAXIMUM_BYTES = 1 << 26
 """Of a single value or line."""
 BLOCK_BYTES = 1 << 23
 """How much of a text file is parsed at once."""
 EXACT = 2**53
 """From here on a float64 no longer tells every integer from the next."""
+
+
+def most_values(size_bytes: int) -> int:
+    """Return how many values a file of a size may have; with more something is wrong, or somebody means harm."""
+    return max(MAXIMUM_VALUES, size_bytes * MAXIMUM_VALUES_A_BYTE)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from schemas.data import Source
 from schemas.errors import DataError
-from tasks.sources.batch import MAXIMUM_BYTES, MAXIMUM_CELLS, Batch
+from tasks.sources.batch import MAXIMUM_BYTES, Batch, most_values
 from tasks.sources.files import File
 from tasks.tables import single_array
 
@@ -61,9 +61,9 @@ class ParquetReader:
                 if path in columns or path.partition(".")[0] in columns:
                     values[path] += chunk.num_values
                     self._refuse_bomb(path, chunk.total_compressed_size, chunk.total_uncompressed_size)
-        if (cells := values.total()) > MAXIMUM_CELLS:
+        if (claimed := values.total()) > (most := most_values(self._file.size_bytes)):
             raise DataError(
-                f"{self._file.path} claims {cells:,} values, above the limit of {MAXIMUM_CELLS:,}; split the file"
+                f"{self._file.path} claims {claimed:,} values, and a file of its size may have {most:,}; split the file"
             )
         return _rows_at_once(max(values.values(), default=0) / max(1, self._metadata.num_rows))
 

@@ -71,6 +71,11 @@ class File:
             raise ResourceError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
     @property
+    def size_bytes(self) -> int:
+        """How large the file is as it lies there; 0 where its system does not say."""
+        return int(self.system.info(self.path).get("size") or 0)
+
+    @property
     def stamp(self) -> list[str]:
         """What tells cheaply that the file is the same: size and times, or what the store has instead."""
         info = self.system.info(self.path)

@@ -88,10 +88,21 @@ def computing_in(policy: str, network: keras.Model) -> Iterator[None]:
 
 
 def memory_bytes(training: Training, devices: tuple[str, ...]) -> int:
-    """Return how many bytes encoded rows may take: what the spec says, half of a GPU's or a quarter of the host's."""
+    """Return how many bytes encoded rows may take.
+
+    That is what the spec says, or a quarter of the host's memory, for rows are there twice on their way to a device; on
+    a GPU no more than half of its own.
+    """
     if training.memory_mb is not None:
         return training.memory_mb << 20
-    return (_gpu_bytes() if devices[0].startswith("GPU") else _host_bytes() // 2) // 2
+    host = _host_bytes() // 4
+    return min(host, _gpu_bytes() // 2) if devices[0].startswith("GPU") else host
+
+
+def shared(training: Training, devices: tuple[str, ...], *, by: int) -> Training:
+    """Return the training as one of several at the same time, whose rows may take their share of the memory."""
+    share = memory_bytes(training, devices) // by
+    return training.model_copy(update={"memory_mb": max(1, share >> 20)})
 
 
 def machine(device: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The engine: epochs inside the graph, on rows that are on the device."""
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from schemas.errors import SpecError, TrainingError
 from tasks.encoders.base import Array
 from tasks.training import devices, lazy, noise
 from tasks.training import xla as by_xla
-from tasks.training.feed import Examples, Feed, Pool, let_go
+from tasks.training.feed import Examples, Feed, Pool, let_go, placed
 
 log = logging.getLogger("evermodel.train")
 
@@ -64,7 +65,9 @@ class Engine:
         self.loss_function, self._seed, self._rows = loss, seed, len(examples)
         optimizer.build(self._trainable)
         self._strategy, self._replicas = tf.distribute.get_strategy(), tf.distribute.get_strategy().num_replicas_in_sync
-        self._feed = Feed(examples, batch_size=batch_size, seed=seed, budget_bytes=budget_bytes, place=self._placed)
+        place = functools.partial(placed, self._strategy, network.variables[0].value.device)
+        how: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "epochs": epochs}
+        self._feed = Feed(examples, budget_bytes=budget_bytes, place=place, **how)
         self._tables = self._lazy_tables(lazy_embeddings)
         multiplied = network.count_params() - sum(table.count_params() for table in self._tables)
         self.step_flop = 6 * batch_size * max(1, multiplied)
@@ -142,22 +145,6 @@ class Engine:
         reached, _ = graph(pool.data, pool.order, *(tf.constant(number, tf.int32) for number in (pool.rows, 0, steps)))
         int(reached)
         return time.perf_counter() - started
-
-    def _placed(self, arrays: Any) -> Any:
-        """Return arrays as tensors on the device; of several devices, on each of them."""
-        if self._replicas == 1:
-            with tf.device(self.network.variables[0].value.device):
-                return tf.nest.map_structure(tf.constant, arrays)
-        places = self._strategy.extended.worker_devices
-
-        def copies(values: Array) -> Any:
-            def copy(context: tf.distribute.ReplicaContext) -> tf.Tensor:
-                with tf.device(places[context.replica_id_in_sync_group]):
-                    return tf.constant(values)
-
-            return self._strategy.experimental_distribute_values_from_function(copy)
-
-        return tf.nest.map_structure(copies, arrays)
 
     def trace(self) -> None:
         """Trace the graph of a step, and take none; raises whatever the network raises then."""

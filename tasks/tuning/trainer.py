@@ -51,8 +51,12 @@ class LocalTrainer:
         Raises as `tasks.train.run` does for what no setting can mend.
         """
         bundle.load_tensorflow()
+        from tasks.training import devices
         from tasks.tuning.judge import Judge
 
+        if request.tuning.parallel > 1:
+            shared = devices.shared(request.training, devices.find(request.training.device), by=request.tuning.parallel)
+            request = request.model_copy(update={"training": shared})
         metric = request.tuning.metric
         ingested, _ = stage.opened(IngestResult, request.ingest, files=(_CONTRACT, *([_VALIDATION] if metric else [])))
         encoded, _ = stage.opened(EncodeResult, request.encode, files=_ENCODED)

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import SpecError
-from tasks import ingest, rows
-from tasks.sources import columnar
+from tasks import ingest
+from tasks.sources import batch
 
 GOOD = b"x,y\n" + b"".join(b"%d,%s\n" % (row, b"yes" if row % 2 else b"no") for row in range(60))
 
@@ -201,11 +201,25 @@ def test_17_numbers_that_unpack_a_thousandfold_are_refused(tmp_path, ingest_requ
     assert re.search(r"column 'x' would unpack from .* to 320,.* smaller row groups", refused(ingest_request(path)))
 
 
-def test_17_more_values_than_the_cap_are_refused(ingest_request, refused, frame, monkeypatch):
-    monkeypatch.setattr(columnar, "MAXIMUM_CELLS", 300)
-    monkeypatch.setattr(rows, "MAXIMUM_CELLS", 300)
-    assert "claims 400 values, above the limit of 300" in refused(ingest_request(frame, name="a.parquet"))
-    assert "more than 300 values are too many" in refused(ingest_request(frame, name="a.csv"))
+@pytest.fixture
+def small_cap(monkeypatch):
+    """Files of 300 values at most, or of one value in ten bytes."""
+    monkeypatch.setattr(batch, "MAXIMUM_VALUES", 300)
+    monkeypatch.setattr(batch, "MAXIMUM_VALUES_A_BYTE", 0.1)
+
+
+def test_17_more_values_than_the_cap_are_refused(ingest_request, refused, frame, small_cap):
+    frame = frame.assign(x=1, y=["no", "yes"] * 100)[["x", "y"]]
+    assert "claims 400 values, and a file of its size may have 300" in refused(ingest_request(frame, name="a.parquet"))
+    assert "a file of its size may have 300 values; split the file" in refused(ingest_request(frame, name="a.csv"))
+
+
+def test_17_the_cap_grows_with_a_file_and_each_file_has_its_own(ingest_request, ingested, frame, small_cap, tmp_path):
+    assert ingested(ingest_request(frame.assign(extra="long" * 10), name="a.csv"))[0].rows.read == 200
+    (tmp_path / "parts").mkdir()
+    for start in (0, 100):
+        frame[start : start + 100].to_csv(tmp_path / "parts" / f"{start}.csv", index=False)
+    assert ingested(ingest_request(tmp_path / "parts"))[0].rows.read == 200
 
 
 def test_17_long_line_in_a_small_gzip_is_refused(ingest_request, refused):

@@ -220,10 +220,10 @@ def test_bias_and_variance_add_up_to_the_mean_error_of_the_refits(tmp_path):
     )
     challenger, ingested = bundle.Bundle(Input(path=f"{asked.train.path}/bundle")), Path(asked.ingest.path)
     test = evaluation.score(challenger, ingested, "test")
-    found = refits.spread(asked, challenger, ingested, test)
+    found = refits.spread(asked, challenger, ingested, test, disk=tmp_path)
     errors = [
         np.mean((test.truth - evaluation.score(refit, ingested, "test").predicted) ** 2)
-        for refit in refits.resampled(asked, challenger)
+        for refit in refits.resampled(asked, challenger, disk=tmp_path)
     ]
     assert found.bias[0] + found.variance[0] == pytest.approx(np.mean(errors))
     assert len(set(errors)) == 3

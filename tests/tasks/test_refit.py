@@ -1,10 +1,12 @@
 """R39: networks that are trained anew on training and validation rows before they are published."""
 
+import gc
 import json
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from schemas.stages import EncodeRequest, EvaluateRequest, IngestRequest, Input,
 from tasks import encode, evaluate, ingest, train
 from tasks.bundle import Bundle
 from tasks.tables import read_table
-from tasks.training import devices, feed
+from tasks.training import devices
 
 CONTRACT = {
     "problem": "binary",
@@ -83,12 +85,33 @@ def test_a_refit_is_the_training_on_both_splits_for_the_best_number_of_epochs(tm
 
 def test_a_refit_from_disk_and_of_members_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = train.run(request(rows(), tmp_path / "a", members=2))
-    monkeypatch.setattr(devices, "memory_bytes", lambda *_: 100)
-    monkeypatch.setattr(feed, "_POOLS_AT_ONCE", 0)
+    monkeypatch.setattr(devices, "memory_bytes", lambda *_: 800)
     streamed = train.run(request(rows(), tmp_path / "b", members=2))
     assert here.refitted
     for mine, theirs in zip(weights(here), weights(streamed), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_rows_of_the_training_are_let_go_before_those_of_the_refit_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[Any]] = []
+    examples = train.examples
+
+    def noted(*asked: Any, **keys: Any) -> Any:
+        assert not [each for each in held if each() is not None]
+        found = examples(*asked, **keys)
+        held.extend(weakref.ref(each.target) for each in found)
+        return found
+
+    asked = request(rows(), tmp_path / "a", epochs=2)
+    monkeypatch.setattr(train, "examples", noted)
+    gc.disable()
+    try:
+        assert train.run(asked).refitted
+    finally:
+        gc.enable()
+    assert len(held) == 4
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from schemas.stages import EncodeRequest, EncodeResult, IngestResult, Input, Tun
 from tasks import encode, evaluation, ingest, metrics, train, tune
 from tasks.bundle import Bundle
 from tasks.examples import write_example
+from tasks.training import devices
 from tasks.tuning import record
 from tasks.tuning.judge import Judge
 from tasks.tuning.trainer import LocalTrainer
@@ -118,6 +119,12 @@ def test_same_request_gives_the_same_bytes_although_test_rows_are_gone(prepared,
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
+
+
+def test_trials_side_by_side_share_the_memory_for_rows(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "_host_bytes", lambda: 16 << 30)
+    trainer = LocalTrainer(prepared.asked(tmp_path, parallel=4), disk=tmp_path)
+    assert trainer._asked({"training.batch_size": 64}).training.memory_mb == 1024
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,13 @@
 """R23, R25, R27, R28: categories as positions, as 0/1 columns, as codes; rare, unknown and missing ones."""
 
+from collections import Counter
+
 import numpy as np
+import pyarrow as pa
 import pytest
+
+from tasks.encoders import categorical
+from tasks.encoders.categorical import TextCounts
 
 KINDS = pytest.mark.parametrize("kind", ["ordinal", "one_hot", "embedding"])
 
@@ -100,6 +106,28 @@ def test_batches_fit_as_one_batch_does(column, kind):
     values = [None, *"abracadabra", "NA", "None", ""]
     places = column(kind, min_count=2)
     assert places.fitted(values[:4], [], values[4:5], values[5:]) == places.fitted(values)
+
+
+@pytest.mark.parametrize("encoded", [False, True], ids=["texts", "dictionaries"])
+def test_texts_are_counted_over_batches_in_the_order_in_which_they_came(monkeypatch, encoded):
+    monkeypatch.setattr(categorical, "_COUNTED_AT_ONCE", 50)
+    random, counts, expected = np.random.default_rng(0), TextCounts(), Counter()
+    assert counts.together().num_rows == 0
+    for _ in range(20):
+        batch = [f"é{number}" for number in random.geometric(0.02, 40)]
+        expected.update(batch)
+        counts.add(pa.array(batch).dictionary_encode() if encoded else pa.array(batch))
+    assert len(counts._parts) < 20
+    assert [*zip(*counts.together().to_pydict().values(), strict=True)] == [*expected.items()]
+
+
+@pytest.mark.parametrize("most", [1, 7, 100, 1000])
+def test_the_most_frequent_of_many_are_those_of_a_sort_by_count_and_alphabet(column, most):
+    values = [f"{number:x}" for number in np.random.default_rng(0).geometric(0.02, 900)] + ["Ω", "z", "😀", "Z"]
+    counted = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
+    assert column("embedding", max_categories=most).fitted(values).categories == tuple(
+        sorted(name for name, _ in counted[:most])
+    )
 
 
 @KINDS

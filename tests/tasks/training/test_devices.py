@@ -39,6 +39,19 @@ def test_error_of_python_code_in_a_graph_is_none_of_the_device():
     assert not devices.lost(raised.value)
 
 
+def test_memory_on_a_gpu_is_what_both_the_card_and_the_host_have_room_for(monkeypatch):
+    monkeypatch.setattr(devices, "_host_bytes", lambda: 32 << 30)
+    for card, expected in ((80, 8), (10, 5)):
+        monkeypatch.setattr(devices, "_gpu_bytes", lambda card=card: card << 30)
+        assert devices.memory_bytes(Training(), ("GPU:0",)) == expected << 30
+
+
+@pytest.mark.parametrize(("memory", "share"), [(None, 2048), (900, 300), (2, 1)])
+def test_trainings_at_the_same_time_share_the_memory(monkeypatch, memory, share):
+    monkeypatch.setattr(devices, "_host_bytes", lambda: 24 << 30)
+    assert devices.shared(Training(memory_mb=memory), ("CPU:0",), by=3).memory_mb == share
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_learns_and_leaves_a_float32_network(engine, examples, policy):
     numbers = RNG.normal(size=(64, 3))

@@ -1,6 +1,8 @@
 """The engine: its losses against NumPy's, and the order and noise of its epochs."""
 
+import gc
 import logging
+import weakref
 
 import keras
 import numpy as np
@@ -311,6 +313,60 @@ def test_rows_streamed_from_disk_give_the_same_weights(engine, examples, tmp_pat
     assert int(streamed.optimizer.iterations) == 2 * -(-rows // 20)
 
 
+def test_less_memory_than_some_pools_cuts_them_and_keeps_the_order(engine, examples, tmp_path, small_pools):
+    """Three pools of 400 rows, of 20 bytes each, do not fit: a part of 140 rows does, which is seven batches."""
+    numbers = RNG.normal(size=(2033, 3)).astype(np.float32)
+    numbers.tofile(tmp_path / "numbers")
+    mapped = np.memmap(tmp_path / "numbers", np.float32, "r", shape=(2033, 3))
+    asked = {"batch_size": 20, "hidden": (5,), "dropout": 0.2}
+    resident = engine(examples(numbers, numbers[:, :1]), **asked)
+    streamed = engine(examples(mapped, numbers[:, :1]), budget_bytes=3 * 150 * 20, **asked)
+    assert [pool.rows for pool in streamed._feed.pools(1)][:4] == [140, 140, 120, 140]
+    for epoch in (1, 2):
+        assert streamed.train(epoch) == pytest.approx(resident.train(epoch), rel=1e-5)
+    assert equal(weights(streamed), weights(resident))
+
+
+class Placed:
+    """Arrays on the device."""
+
+    def __init__(self, arrays):
+        self.inputs, self.target, self.weight = arrays
+
+
+def test_first_pool_of_an_epoch_is_read_while_the_last_one_trains_and_three_are_held_at_most(small_pools):
+    rows, held, placed = np.arange(2033, dtype=np.float32), weakref.WeakSet(), []
+    given = feed.Examples({"x": np.zeros((2033, 3), np.float32)}, rows, rows)
+
+    def place(arrays):
+        held.add(pool := Placed(arrays))
+        placed.append(pool.target)
+        assert len(held) <= 3
+        return pool
+
+    asked = {"batch_size": 20, "seed": 0, "budget_bytes": 3 * 400 * 20}
+    fed, alone = feed.Feed(given, epochs=3, place=place, **asked), feed.Feed(given, place=tuple, **asked)
+    for epoch in (1, 2, 3):
+        expected = [(pool.order.tolist(), pool.data[1][: pool.rows].tolist()) for pool in alone.pools(epoch)]
+        for pool, (order, target) in zip(fed.pools(epoch), expected, strict=True):
+            assert (pool.order.tolist(), pool.data.target[: pool.rows].tolist()) == (order, target)
+            if pool.last:
+                fed._reader.submit(int).result()  # when all that was begun is read
+                assert len(placed) == epoch * len(expected) + (epoch < 3)
+
+
+def test_rows_are_let_go_with_their_engine(engine, examples):
+    given = engine(examples(NUMBERS, NUMBERS[:, :1]))
+    given.train(1)
+    gc.disable()
+    try:
+        fed = weakref.ref(given._feed)
+        del given
+        assert fed() is None
+    finally:
+        gc.enable()
+
+
 def test_each_row_comes_once_an_epoch_and_pools_mix_blocks(small_pools):
     rows = np.arange(2033, dtype=np.float32)
     given = feed.Examples({"x": np.zeros((2033, 3), np.float32)}, rows, rows)
@@ -338,5 +394,5 @@ def test_blocks_of_one_class_each_are_learned(engine, examples, small_pools):
 
 def test_budget_below_a_few_pools_is_refused(engine, examples):
     given = examples(NUMBERS, NUMBERS[:, :1])
-    with pytest.raises(SpecError, match=r"training\.memory_mb is 0, and streaming needs 1 at batch_size 4; allow that"):
+    with pytest.raises(SpecError, match=r"0 MiB of rows .* at batch_size 4 it has to hold 1: set training\.mem"):
         engine(given, budget_bytes=100)
