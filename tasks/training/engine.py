@@ -68,6 +68,7 @@ class Engine:
         place = functools.partial(placed, self._strategy, network.variables[0].value.device)
         how: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "epochs": epochs}
         self._feed = Feed(examples, budget_bytes=budget_bytes, place=place, **how)
+        self._held: tuple[Examples, Sequence[Any]] | None = None
         self._tables = self._lazy_tables(lazy_embeddings)
         multiplied = network.count_params() - sum(table.count_params() for table in self._tables)
         self.step_flop = 6 * batch_size * max(1, multiplied)
@@ -268,6 +269,12 @@ class Engine:
         ):
             return self.network(inputs, training=training)
 
+    def hold(self, examples: Examples) -> None:
+        """Move examples whose loss will be asked for again and again to the device, if there is room for them."""
+        if self._feed.has_room(-(-len(examples) // _EVALUATION_ROWS) * min(len(examples), _EVALUATION_ROWS)):
+            with tf.device(self.network.variables[0].value.device):
+                self._held = examples, [tf.nest.map_structure(tf.constant, piece) for piece in _pieces(examples)]
+
     def loss(self, examples: Examples) -> Any:
         """Return the weighted mean loss of examples, without penalties and without dropout."""
         return self._mean(self._loss_sum, examples)
@@ -277,9 +284,9 @@ class Engine:
         return float(self.loss(examples))
 
     def _mean(self, loss_sum: Callable[..., tf.Tensor], examples: Examples) -> Any:
-        rows = min(len(examples), _EVALUATION_ROWS)
+        pieces = self._held[1] if self._held and self._held[0] is examples else _pieces(examples)
         with self._averaged():
-            sums = [loss_sum(*_piece(examples, start, rows)) for start in range(0, len(examples), rows)]
+            sums = [loss_sum(*piece) for piece in pieces]
         weight = examples.weight if examples.weight.ndim == 1 else examples.weight.mean(axis=1)
         return self._number(np.sum(sums, axis=0, dtype=np.float64) / float(weight.sum(dtype=np.float64)))
 
@@ -316,6 +323,12 @@ class Engine:
         """Return the network that is published: what was trained, with its weights or their averages."""
         self.optimizer.finalize_variable_values(self._trainable)
         return self.network
+
+
+def _pieces(examples: Examples) -> Iterator[tuple[Any, Array, Array]]:
+    """Yield examples in pieces of one size, so that one graph takes them."""
+    rows = min(len(examples), _EVALUATION_ROWS)
+    return (_piece(examples, start, rows) for start in range(0, len(examples), rows))
 
 
 def _piece(examples: Examples, start: int, rows: int) -> tuple[Any, Array, Array]:

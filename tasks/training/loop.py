@@ -81,6 +81,7 @@ def fit(
     It goes on from a checkpoint, if there is one. Raises TrainingError as soon as a loss is no number.
     """
     checkpoints = checkpoints or Checkpoints(None)
+    engine.hold(validation)
     progress = checkpoints.load(engine.identity, like=engine.state)
     if progress.epoch:
         engine.state = progress.now
