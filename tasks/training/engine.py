@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from schemas.errors import SpecError, TrainingError
-from tasks.encoders.base import Array
+from tasks.encoders.base import Array, Floats
 from tasks.training import devices, lazy, noise
 from tasks.training import xla as by_xla
 from tasks.training.feed import Examples, Feed, Pool, let_go, placed
@@ -277,7 +277,19 @@ class Engine:
 
     def loss(self, examples: Examples) -> Any:
         """Return the weighted mean loss of examples, without penalties and without dropout."""
-        return self._mean(self._loss_sum, examples)
+        return self._mean(lambda *piece: self._judged(*piece)[0], examples)
+
+    def judged(self, examples: Examples) -> tuple[Any, Floats]:
+        """Return the same loss, and the outputs that it is of, shape (members, n, units)."""
+        outputs = []
+
+        def loss_sum(*piece: Any) -> tf.Tensor:
+            total, said = self._judged(*piece)
+            outputs.append(np.reshape(said, (self.members, -1, said.shape[-1])))
+            return total
+
+        loss = self._mean(loss_sum, examples)
+        return loss, np.concatenate(outputs, axis=1)[:, : len(examples)]
 
     def ensemble_loss(self, examples: Examples) -> float:
         """Return the same loss of what is published."""
@@ -305,8 +317,10 @@ class Engine:
                 variable.assign(value)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
-        return tf.reduce_sum(weighted(self.loss_function, target, self._outputs(inputs, training=False), weight))
+    def _judged(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the sum of the rows' losses, and the outputs."""
+        outputs = self._outputs(inputs, training=False)
+        return tf.reduce_sum(weighted(self.loss_function, target, outputs, weight)), outputs
 
     def refuse_no_numbers(self, when: str) -> None:
         """Raise TrainingError for a weight that is none, as a step leaves them whose loss still was a number."""
