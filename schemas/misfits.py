@@ -149,8 +149,11 @@ def refuse_names(spec: "Spec", *, outputs: int | None = None) -> None:
             fits.refuse_loss(loss.name, said)
         except ValueError as error:
             raise MisfitError(f"training.loss: {error}", "training", "loss") from error
-    for metric in spec.evaluation.metrics:
-        _refuse_metric(metric, said, "evaluation", "metrics")
+    for part in ("evaluation", "training"):
+        for metric in getattr(spec, part).metrics:
+            _refuse_metric(metric, said, part, "metrics")
+    if (deciding := spec.training.deciding_metric) is not None:
+        _refuse_metric(deciding, said, "training", "early_stopping", "metric")
     if spec.evaluation.metric is not None:
         _refuse_metric(spec.evaluation.metric, said, "evaluation", "metric")
     if spec.tuning is not None and spec.tuning.metric is not None:

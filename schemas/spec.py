@@ -99,7 +99,8 @@ class Spec(Document):
     @property
     def own_code(self) -> tuple[str, ...]:
         """What the spec names of the user's own, as module:name."""
-        named = [*self.evaluation.wanted, self.training.loss, self.tuning and self.tuning.metric]
+        wanted = [*self.evaluation.wanted, *self.training.watched]
+        named = [*wanted, self.training.loss, self.tuning and self.tuning.metric]
         own = [each.name for each in named if each and names.is_reference(each.name)]
         model = [self.data.model] if self.data.model else []
         builder = [self.network.builder] if isinstance(self.network, Custom) else []

@@ -1,12 +1,13 @@
 """The part of a spec about training: how the network learns, and what each row counts."""
 
+import operator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from schemas import names
 from schemas.document import Document, or_text
-from schemas.named import Loss, Optimizer, _named
+from schemas.named import Loss, Metric, Optimizer, _named
 
 
 def _or_its_name(schema: dict[str, Any]) -> None:
@@ -57,15 +58,23 @@ ClassWeight = Annotated[
 ]
 
 
-class EarlyStopping(Document):
-    """Stops when the validation loss no longer falls, and goes back to the best epoch's weights."""
+def _is_none(value: Any) -> bool:
+    return value is None
 
+
+class EarlyStopping(Document):
+    """Stops when the validation loss, or a metric, no longer gets better, and goes back to the best epoch's weights."""
+
+    metric: Metric | None = Field(default=None, exclude_if=_is_none)
+    """What says which epoch is the best: a metric of the validation rows, named as in `metrics`; null is the validation
+    loss. An epoch in which it has no value is no better than others."""
     patience: int = Field(default=20, ge=1)
-    """How many epochs without a better validation loss are allowed."""
+    """How many epochs that are no better are allowed."""
     min_delta: float = Field(default=0.0, ge=0)
-    """How much lower a validation loss must be to count as better."""
+    """How much better an epoch must be to count so, in units of the loss or of the metric."""
     weighted: bool = True
-    """Whether validation rows count by their class and sample weights, as training rows do; otherwise all the same."""
+    """Whether validation rows count in the loss by their class and sample weights, as training rows do; otherwise all
+    the same. In a metric they count by their own weights."""
 
 
 class Gpus(Document):
@@ -101,6 +110,9 @@ class Training(Document):
     """How the network is saved, with its optimiser's state: Keras's own format, or HDF5 for older programs."""
     early_stopping: EarlyStopping | None = Field(default_factory=EarlyStopping)
     """When to stop; null trains for all epochs and keeps the best one's weights."""
+    metrics: tuple[Metric, ...] = Field(default=(), exclude_if=operator.not_)
+    """Metrics of the validation rows after each epoch, named as in `evaluation`, in the target's own units and by the
+    rows' own weights: for the log, `history.json`, the report and MLflow (`epoch_validation_NAME`)."""
     class_weight: ClassWeight | None = None
     """balanced: a class counts as much as any other, however rare in the training split. effective_number: less so.
     Or a weight by label, 1 for those not named. Multilabel: each label's positives against its negatives; a number
@@ -133,6 +145,16 @@ class Training(Document):
     def gpus(self) -> int | None:
         """How many GPUs it insists on; None where the CPU will do."""
         return self.device.gpus if isinstance(self.device, Gpus) else 1 if self.device == "gpu" else None
+
+    @property
+    def deciding_metric(self) -> Metric | None:
+        """The metric that says which epoch is the best; None if the validation loss does."""
+        return self.early_stopping.metric if self.early_stopping else None
+
+    @property
+    def watched(self) -> tuple[Metric, ...]:
+        """All metrics that are computed after each epoch."""
+        return self.metrics if self.deciding_metric is None else (*self.metrics, self.deciding_metric)
 
     @model_validator(mode="after")
     def _lazy_embeddings_are_possible(self) -> Self:

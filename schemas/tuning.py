@@ -29,6 +29,8 @@ _FIXED = {
     "training.class_weight": "it changes what the validation loss means",
     "training.output_weight": "it changes what the validation loss means",
     "training.early_stopping.weighted": "it changes what the validation loss means",
+    "training.early_stopping.metric": "it changes which epoch is the best",
+    "training.metrics": "it changes nothing that is learned",
     "network.output_activation": "it says what the target can be",
     "training.seed": "a lucky draw is no better setting",
     "training.save_format": "it changes nothing that is learned",
@@ -197,8 +199,8 @@ class Tuning(Document):
 
     metric: Metric | None = None
     """What trials are compared by: a metric of the validation rows, named as in `evaluation`; null is the validation
-    loss. Within a trial the loss decides all the same, for it is known after each epoch and metrics are not: which
-    epoch's weights are kept, when early stopping ends it, and whether it is ended as a poor one."""
+    loss. Within a trial `training.early_stopping` says which epoch's weights are kept and when it ends; whether it is
+    ended as a poor one, the loss says, whatever trials are compared by."""
 
     trials: int | None = Field(default=30, ge=2)
     """How many; null leaves it to minutes."""

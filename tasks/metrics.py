@@ -58,12 +58,19 @@ def compute(scored: Scored, wanted: Sequence[Metric] = (), *, key: str = "evalua
 
 def compute_one(name: str, scored: Scored, wanted: Sequence[Metric] = ()) -> float:
     """Return what `compute` gives by a name, without computing the figures that every run has beside it."""
+    return compute_some([name], scored, wanted)[name]
+
+
+def compute_some(chosen: Sequence[str], scored: Scored, wanted: Sequence[Metric] = ()) -> dict[str, float]:
+    """Return what `compute` gives by some names, in their order, without computing others."""
     if not scored.weighs:
-        return math.nan
-    if (figure := _figures(scored).get(name)) is not None:
-        return _value(figure)
-    known = (_wanted(metric, scored, "evaluation.metrics") for metric in wanted)
-    return next(found[name] for found in known if name in found)
+        return dict.fromkeys(chosen, math.nan)
+    figures = _figures(scored)
+    found = {name: _value(figures[name]) for name in chosen if name in figures}
+    for metric in wanted:
+        if not found.keys() >= set(chosen):
+            found = _wanted(metric, scored, "evaluation.metrics") | found
+    return {name: found[name] for name in chosen}
 
 
 def _value(figure: Figure) -> float:

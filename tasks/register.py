@@ -257,7 +257,7 @@ def _logged_run(request: RegisterRequest, store: Registry, given: _Inputs, out: 
     parameters = [Param(name, value[:6000]) for name, value in known.items()]
     for start in range(0, len(parameters), 100):
         client.log_batch(run_id, params=parameters[start : start + 100])
-    _log_metrics(client, run_id, [*_losses(given.trained), *_measured(given.evaluation)])
+    _log_metrics(client, run_id, [*_epochs(given.trained), *_measured(given.evaluation)])
     client.log_artifacts(run_id, str(given.evaluated), "evaluation")
     client.log_artifact(run_id, str(given.ingested / "profile.json"), "data")
     _save_model(given.trained / "bundle", out / "model")
@@ -272,12 +272,16 @@ def _experiment(client: "MlflowClient", store: Registry, name: str) -> str:
     return str(found.experiment_id if found else client.create_experiment(name, artifact_location=store.artifacts))
 
 
-def _losses(trained: Path) -> list[tuple[str, float, int]]:
+def _epochs(trained: Path) -> list[tuple[str, float, int]]:
+    """Return what was seen in each epoch; metrics under other names than evaluation's, which are of the end."""
     history = json.loads((trained / "history.json").read_text())
+    curves = {name: history[name] for name in ("loss", "validation_loss")}
+    curves |= {f"epoch_validation_{name}": values for name, values in history.get("metrics", {}).items()}
     return [
-        (name, value, epoch)
-        for name in ("loss", "validation_loss")
-        for epoch, value in enumerate(history[name], start=1)
+        (tags.allowed(name), value, epoch)
+        for name, values in curves.items()
+        for epoch, value in enumerate(values, start=1)
+        if value is not None
     ]
 
 

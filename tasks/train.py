@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from tasks.training.checkpoints import Checkpoints
     from tasks.training.feed import Examples
+    from tasks.training.judge import Judge
     from tasks.training.loop import AfterEpoch, History
 
 VERSION = 7
@@ -46,7 +47,8 @@ _DEFAULT_LOSS = {
 _DEFAULT_LOSS_OF_ONE_HOT = "categorical_crossentropy"
 
 _SPLITS = ("train", "validation")
-_INGESTED = ("*.json", "rows/validation.parquet", "rows/test.parquet")  # rows for what the bundle's reference says
+_VALIDATION = "rows/validation.parquet"
+_INGESTED = ("*.json", _VALIDATION, "rows/test.parquet")  # rows for what the bundle's reference says
 _ENCODED = ("encoder.json", *(f"features/{split}.parquet" for split in _SPLITS))
 
 
@@ -58,11 +60,17 @@ def run_key(request: TrainRequest) -> str:
 
 def own_code(request: TrainRequest | TuneRequest) -> dict[str, str]:
     """Return the SHA-256 of the source of what is the user's own, by module:name."""
+    tuned_by = request.tuning.metric if isinstance(request, TuneRequest) else None
+    watched = (*request.training.watched, *([tuned_by] if tuned_by else []))
+    own = (metric.name for metric in watched if is_reference(metric.name))
+    return _code_within(request) | plugins.source_digests(own)
+
+
+def _code_within(request: TrainRequest | TuneRequest) -> dict[str, str]:
+    """Return the SHA-256 of the source of what stays in the network, by module:name."""
     loss, network = request.training.loss, request.network
     builder = [network.builder] if isinstance(network, Custom) else []
-    metric = request.tuning.metric if isinstance(request, TuneRequest) else None
-    own = [each.name for each in (loss, metric) if each is not None and is_reference(each.name)]
-    return plugins.source_digests([*builder, *own])
+    return plugins.source_digests([*builder, *([loss.name] if loss is not None and is_reference(loss.name) else [])])
 
 
 def run(request: TrainRequest) -> TrainResult:
@@ -89,7 +97,7 @@ def refuse_absent_gpus(training: Training) -> None:
 def _make(request: TrainRequest, out: Path, *, key: str, until_published: contextlib.ExitStack) -> Mapping[str, Any]:
     bundle.load_tensorflow()
     from tasks.drift import references
-    from tasks.training import checkpoints, devices
+    from tasks.training import checkpoints, devices, judge
 
     names = devices.find(request.training.device)
     ingested, _ = stage.opened(IngestResult, request.ingest, files=_INGESTED)
@@ -97,6 +105,7 @@ def _make(request: TrainRequest, out: Path, *, key: str, until_published: contex
     contract, encoder = Contract.load(ingested / "contract.json"), TableEncoder.load(encoded / "encoder.json")
     kept = until_published.enter_context(checkpoints.kept(out.parent.parent / "checkpoints" / key))
     with tempfile.TemporaryDirectory(dir=out) as disk:
+        judged = judge.of_epochs(request.training, contract, encoder, ingested / _VALIDATION, shown=True)
         read = functools.partial(examples, encoded, encoder, contract, request, disk=Path(disk))
         known = [read()]
         loss = _loss(request, contract, encoder)
@@ -107,6 +116,7 @@ def _make(request: TrainRequest, out: Path, *, key: str, until_published: contex
             _fitted,
             *(request, encoder, loss, lambda: known.pop() if known else read()),  # it alone has them then
             names=names,
+            judge=judged,
             kept=kept,
             start=start,
             every=every if request.refit else None,
@@ -119,7 +129,7 @@ def _make(request: TrainRequest, out: Path, *, key: str, until_published: contex
         contract=ingested / "contract.json",
         encoder=encoded / "encoder.json",
         save_format=request.training.save_format,
-        code=own_code(request) | encoder.code,
+        code=_code_within(request) | encoder.code,
     )
     written = bundle.Bundle(Input(path=str(out / "bundle")))
     bundle.add_reference(out / "bundle", references.of_bundle(written, ingested, refitted=request.refit))
@@ -203,6 +213,7 @@ def _fitted(
     examples: Callable[[], tuple["Examples", "Examples"]],
     *,
     names: tuple[str, ...],
+    judge: "Judge | None",
     kept: "Checkpoints",
     batch_size: int,
     warnings: Sequence[str],
@@ -222,7 +233,8 @@ def _fitted(
     build = functools.partial(assembled, names=names, batch_size=batch_size, start=start)
     with devices.scope(names):
         engine, optimizer = build(train, xla=kept.xla(batch_size))
-        history = loop.fit(engine, validation, training, checkpoints=kept, warnings=warnings, after_epoch=after_epoch)
+        told: dict[str, Any] = {"judge": judge, "warnings": warnings, "after_epoch": after_epoch}
+        history = loop.fit(engine, validation, training, checkpoints=kept, **told)
         if every is not None:
             del engine, train, validation  # with the rows that it has on the device
             engine, optimizer = build(every(), xla=history.xla)
@@ -263,18 +275,21 @@ def fit(
     train: "Examples",
     validation: "Examples",
     *,
+    judge: "Judge | None" = None,
     after_epoch: "AfterEpoch | None" = None,
 ) -> tuple["keras.Model", "History"]:
     """Return the request's network, trained on examples at hand, with the best epoch's weights, and its history.
 
-    After each epoch `after_epoch` is called instead of logging it; training ends by what it raises.
+    A `judge` may decide which epoch is the best. After each epoch `after_epoch` is called instead of logging it;
+    training ends by what it raises.
     """
     from tasks.training import checkpoints, devices
 
     names, loss = devices.find(request.training.device), _loss(request, contract, encoder)
     kept = checkpoints.Checkpoints(None)  # whoever is stopped trains this anew
     known = lambda: (train, validation)  # noqa: E731
-    fitted = functools.partial(_fitted, request, encoder, loss, known, names=names, kept=kept, after_epoch=after_epoch)
+    told: dict[str, Any] = {"names": names, "judge": judge, "kept": kept, "after_epoch": after_epoch}
+    fitted = functools.partial(_fitted, request, encoder, loss, known, **told)
     return _with_less_memory(fitted, request.training.batch_size, names[0])
 
 

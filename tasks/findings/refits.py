@@ -14,7 +14,7 @@ import numpy as np
 
 from schemas.data import REGRESSION
 from schemas.errors import SpecError
-from schemas.stages import EncodeResult, EvaluateRequest, TrainRequest
+from schemas.stages import EncodeResult, EvaluateRequest, IngestResult, TrainRequest
 from tasks import evaluation, stage
 from tasks.bundle import Bundle
 from tasks.encoders.base import Array
@@ -24,6 +24,7 @@ from tasks.metrics import Scored
 log = logging.getLogger("evermodel.evaluate")
 
 _MOST_SCORED = 20_000
+_VALIDATION = "rows/validation.parquet"
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,12 @@ class _Trainer:
         Raises SpecError where the request does not say what to train.
         """
         from tasks import train
+        from tasks.training import judge
 
         if request.encode is None or request.network is None or request.training is None:
             raise SpecError("evaluation.refits and data_sizes want encode, network and training in the request")
         encoded, _ = stage.opened(EncodeResult, request.encode)
+        ingested, _ = stage.opened(IngestResult, request.ingest, files=(_VALIDATION,))
         self._bundle = bundle
         self._asked = TrainRequest(
             ingest=request.ingest, encode=request.encode, network=request.network, training=request.training
@@ -137,6 +140,8 @@ class _Trainer:
         self._fit, self._disk = train.fit, disk
         known = (encoded, bundle.encoder, bundle.contract, self._asked)
         self._train, self._validation = train.examples(*known, disk=disk)
+        truth = bundle.contract, bundle.encoder, ingested / _VALIDATION
+        self._judge = judge.of_epochs(request.training, *truth, shown=False)
         self._refit: Bundle | None = None
         self.rows = len(self._train)
 
@@ -147,7 +152,8 @@ class _Trainer:
         training = self._asked.training.model_copy(update={"seed": seed})
         asked = self._asked.model_copy(update={"training": training})
         known = (self._bundle.encoder, self._bundle.contract)
-        network, _ = self._fit(asked, *known, feed.taken(self._train, rows, disk=self._disk), self._validation)
+        resample = feed.taken(self._train, rows, disk=self._disk)
+        network, _ = self._fit(asked, *known, resample, self._validation, judge=self._judge)
         if self._refit is None:
             self._refit = self._bundle.with_network(network)
         else:  # the graph of the first one serves all

@@ -35,7 +35,7 @@ class Content:
     verdict: Verdict
     """Whether the challenger should replace the champion."""
     history: dict[str, Any]
-    """What train has published as history.json: loss, validation_loss, best_epoch."""
+    """What train has published as history.json: losses and metrics by epoch, best_epoch."""
     profile: Profile
     """The columns of the accepted rows."""
     contract: Contract

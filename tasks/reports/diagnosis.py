@@ -279,9 +279,9 @@ def _next_step(
     if verdict == "overfitting":
         return _held_back(network)
     if history["best_epoch"] == epochs:
-        return {"training.epochs": 2 * epochs}, (
-            "The validation loss was still falling in the last epoch: train for longer."
-        )
+        metric = history.get("decided_by")
+        what = f"{metric} was best" if metric else "The validation loss was still falling"
+        return {"training.epochs": 2 * epochs}, f"{what} in the last epoch: train for longer."
     if verdict == "underfitting":
         return _let_loose(network)
     if not rows_said:

@@ -23,7 +23,7 @@ _SHARE = 50
 
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
 
-_SAID = ("member_losses", "member_validation_losses", "best_losses", "best_epochs")
+_SAID = ("member_losses", "member_validation_losses", "member_metrics", "best_costs", "best_epochs")
 """What of the progress is no array."""
 
 
@@ -34,8 +34,10 @@ class Progress:
     member_losses: list[list[float]] = field(default_factory=list)
     """Of each epoch, one for each network that is trained; so are the validation losses."""
     member_validation_losses: list[list[float]] = field(default_factory=list)
-    best_losses: Sequence[float] = (math.inf,)
-    """Of each network; and so the best epochs."""
+    member_metrics: list[dict[str, list[float]]] = field(default_factory=list)
+    """Of each epoch, by name, one figure for each network; NaN where it has no value."""
+    best_costs: Sequence[float] = (math.inf,)
+    """Of each network what is lower for a better epoch, in its best one; and so the best epochs."""
     best_epochs: Sequence[int] = (0,)
     now: Sequence[Array] = ()
     best: Sequence[Array] = ()
@@ -54,6 +56,11 @@ class Progress:
     def validation_losses(self) -> list[float]:
         """The validation loss of each epoch; the mean of several networks."""
         return [float(np.mean(each)) for each in self.member_validation_losses]
+
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        """The metrics of each epoch, by name; means of several networks."""
+        return [{name: float(np.mean(values)) for name, values in each.items()} for each in self.member_metrics]
 
 
 class Checkpoints:
@@ -91,13 +98,13 @@ class Checkpoints:
             with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
                 values = [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
             said, now, best = json.loads(values[0].tobytes()), values[1 : len(like) + 1], values[-len(like) :]
-            same = said["identity"] == identity
+            same, known = said["identity"] == identity, {name: said[name] for name in _SAID}
         except _UNREADABLE as error:
             return _set_aside(path, f"cannot be read ({error})")
         if not same or not _alike(now, like) or not _alike(best, like):
             return _set_aside(path, "is of another training")
         log.info("train: goes on after epoch %d, where an earlier run was stopped", len(said["member_losses"]))
-        return Progress(**{name: said[name] for name in _SAID}, now=now, best=best)
+        return Progress(**known, now=now, best=best)
 
     @property
     def due(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from schemas.errors import SpecError, TrainingError
-from tasks.encoders.base import Array
+from tasks.encoders.base import Array, Floats
 from tasks.training import devices, lazy, noise
 from tasks.training import xla as by_xla
 from tasks.training.feed import Examples, Feed, Pool, let_go, placed
@@ -68,6 +68,7 @@ class Engine:
         place = functools.partial(placed, self._strategy, network.variables[0].value.device)
         how: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "epochs": epochs}
         self._feed = Feed(examples, budget_bytes=budget_bytes, place=place, **how)
+        self._held: tuple[Examples, Sequence[Any]] | None = None
         self._tables = self._lazy_tables(lazy_embeddings)
         multiplied = network.count_params() - sum(table.count_params() for table in self._tables)
         self.step_flop = 6 * batch_size * max(1, multiplied)
@@ -268,18 +269,36 @@ class Engine:
         ):
             return self.network(inputs, training=training)
 
+    def hold(self, examples: Examples) -> None:
+        """Move examples whose loss will be asked for again and again to the device, if there is room for them."""
+        if self._feed.has_room(-(-len(examples) // _EVALUATION_ROWS) * min(len(examples), _EVALUATION_ROWS)):
+            with tf.device(self.network.variables[0].value.device):
+                self._held = examples, [tf.nest.map_structure(tf.constant, piece) for piece in _pieces(examples)]
+
     def loss(self, examples: Examples) -> Any:
         """Return the weighted mean loss of examples, without penalties and without dropout."""
-        return self._mean(self._loss_sum, examples)
+        return self._mean(lambda *piece: self._judged(*piece)[0], examples)
+
+    def judged(self, examples: Examples) -> tuple[Any, Floats]:
+        """Return the same loss, and the outputs that it is of, shape (members, n, units)."""
+        outputs = []
+
+        def loss_sum(*piece: Any) -> tf.Tensor:
+            total, said = self._judged(*piece)
+            outputs.append(np.reshape(said, (self.members, -1, said.shape[-1])))
+            return total
+
+        loss = self._mean(loss_sum, examples)
+        return loss, np.concatenate(outputs, axis=1)[:, : len(examples)]
 
     def ensemble_loss(self, examples: Examples) -> float:
         """Return the same loss of what is published."""
         return float(self.loss(examples))
 
     def _mean(self, loss_sum: Callable[..., tf.Tensor], examples: Examples) -> Any:
-        rows = min(len(examples), _EVALUATION_ROWS)
+        pieces = self._held[1] if self._held and self._held[0] is examples else _pieces(examples)
         with self._averaged():
-            sums = [loss_sum(*_piece(examples, start, rows)) for start in range(0, len(examples), rows)]
+            sums = [loss_sum(*piece) for piece in pieces]
         weight = examples.weight if examples.weight.ndim == 1 else examples.weight.mean(axis=1)
         return self._number(np.sum(sums, axis=0, dtype=np.float64) / float(weight.sum(dtype=np.float64)))
 
@@ -298,8 +317,10 @@ class Engine:
                 variable.assign(value)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
-        return tf.reduce_sum(weighted(self.loss_function, target, self._outputs(inputs, training=False), weight))
+    def _judged(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the sum of the rows' losses, and the outputs."""
+        outputs = self._outputs(inputs, training=False)
+        return tf.reduce_sum(weighted(self.loss_function, target, outputs, weight)), outputs
 
     def refuse_no_numbers(self, when: str) -> None:
         """Raise TrainingError for a weight that is none, as a step leaves them whose loss still was a number."""
@@ -316,6 +337,12 @@ class Engine:
         """Return the network that is published: what was trained, with its weights or their averages."""
         self.optimizer.finalize_variable_values(self._trainable)
         return self.network
+
+
+def _pieces(examples: Examples) -> Iterator[tuple[Any, Array, Array]]:
+    """Yield examples in pieces of one size, so that one graph takes them."""
+    rows = min(len(examples), _EVALUATION_ROWS)
+    return (_piece(examples, start, rows) for start in range(0, len(examples), rows))
 
 
 def _piece(examples: Examples, start: int, rows: int) -> tuple[Any, Array, Array]:

@@ -177,6 +177,7 @@ class Feed:
         """
         row_bytes = sum(values.nbytes for values in tf.nest.flatten(examples.arrays)) // len(examples)
         self._examples, self._seed, self._place, self._epochs = examples, seed, place, epochs
+        self._row_bytes, self._budget_bytes = row_bytes, budget_bytes
         self._block = batch_size * -(-_BLOCK_ROWS // batch_size)  # a pool of whole blocks has no batch cut short
         blocks_a_pool = max(1, _POOL_BYTES // (row_bytes * self._block))
         self._pools = -(-len(examples) // (blocks_a_pool * self._block))
@@ -199,6 +200,10 @@ class Feed:
             )
         parts = -(-batches // most)
         return min(self._rows_at_once, -(-batches // parts) * batch_size)
+
+    def has_room(self, rows: int) -> bool:
+        """Say whether the budget holds so many other rows on the device beside these, all of which are there."""
+        return not self.streams and self._row_bytes * (len(self._examples) + rows) <= self._budget_bytes
 
     def pools(self, epoch: int) -> Iterator[Pool]:
         """Yield the pools of an epoch, or their parts.

@@ -129,11 +129,11 @@ class KerasFit(Engine):
     def _outputs(self, inputs: Any, *, training: bool) -> tf.Tensor:
         return self.network(inputs, training=training)
 
-    def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
+    def _judged(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> Any:
         if not self._eagerly:
-            return super()._loss_sum(inputs, target, weight)
+            return super()._judged(inputs, target, weight)
         given = tf.nest.map_structure(tf.convert_to_tensor, (dict(inputs), target, weight))
-        return Engine._loss_sum.python_function(self, *given)
+        return Engine._judged.python_function(self, *given)
 
 
 class _Losses(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types

@@ -109,12 +109,12 @@ class Members(Engine):
             return self.network.stateless_call(*variables, inputs, training=training, return_losses=True)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def _loss_sum(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> tf.Tensor:
-        def loss(variables: Any) -> tf.Tensor:
+    def _judged(self, inputs: Mapping[str, Any], target: Any, weight: Any) -> Any:
+        def judged(variables: Any) -> tuple[tf.Tensor, tf.Tensor]:
             outputs, *_ = self._called(variables, inputs, training=False)
-            return tf.reduce_sum(weighted(self.loss_function, target, outputs, weight))
+            return tf.reduce_sum(weighted(self.loss_function, target, outputs, weight)), outputs
 
-        return self._of_each(loss)
+        return self._of_each(judged)
 
     def ensemble_loss(self, examples: Any) -> float:
         """Return the weighted mean loss of the mean of the members' outputs."""

@@ -17,11 +17,11 @@ class Outcome(Document):
     state: State
     """complete: trained to its end. pruned: ended early, for it was worse than others. failed: see its reason."""
     validation_loss: float | None = None
-    """The lowest validation loss of its epochs; null if there is none."""
+    """The validation loss of its best epoch; null if there is none."""
     metric: float | None = None
     """The value of tuning.metric with that epoch's weights, if the spec names one and the trial came to its end."""
     best_epoch: int = 0
-    """The epoch with that loss, from 1."""
+    """The epoch whose weights were kept, from 1; of a trial that was ended early, the one with the lowest loss."""
     epochs: int = 0
     """How many epochs were trained."""
     reason: str = ""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from pydantic import ValidationError
 
 from schemas.contract import Contract
@@ -18,12 +19,15 @@ from tasks.tuning.record import Outcome
 if TYPE_CHECKING:
     import keras
 
+    from tasks.encoders.base import Floats
     from tasks.training.checkpoints import Progress
+    from tasks.training.feed import Examples
+    from tasks.training.loop import History
 
 GoesOn = Callable[[int, float], bool]
 """Takes an epoch, from 1, and its validation loss; says whether the trial goes on."""
 
-_MOST_SIGNS = 500
+_MOST_SIGNS, _ROWS = 500, 8192
 _CONTRACT, _VALIDATION = "contract.json", "rows/validation.parquet"
 _ENCODED = ("encoder.json", "features/train.parquet", "features/validation.parquet")
 
@@ -51,19 +55,20 @@ class LocalTrainer:
         Raises as `tasks.train.run` does for what no setting can mend.
         """
         bundle.load_tensorflow()
-        from tasks.training import devices
-        from tasks.tuning.judge import Judge
+        from tasks.training import devices, judge
 
         if request.tuning.parallel > 1:
             shared = devices.shared(request.training, devices.find(request.training.device), by=request.tuning.parallel)
             request = request.model_copy(update={"training": shared})
         metric = request.tuning.metric
-        ingested, _ = stage.opened(IngestResult, request.ingest, files=(_CONTRACT, *([_VALIDATION] if metric else [])))
+        ingested, _ = stage.opened(IngestResult, request.ingest, files=(_CONTRACT, _VALIDATION))
         encoded, _ = stage.opened(EncodeResult, request.encode, files=_ENCODED)
         self._request = request
         self._contract = Contract.load(ingested / _CONTRACT)
         self._encoder = TableEncoder.load(encoded / "encoder.json")
-        self._judge = Judge(metric, self._contract, self._encoder, ingested / _VALIDATION) if metric else None
+        self._truth = self._contract, self._encoder, ingested / _VALIDATION
+        self._judge = judge.Judge(*self._truth, deciding=metric, key="tuning.metric") if metric else None
+        judge.of_epochs(request.training, *self._truth, shown=False)  # refuses the spec as it stands
         self._examples = train.examples(encoded, self._encoder, self._contract, self._asked({}), disk=disk)
 
     def fit(self, settings: Settings, goes_on: GoesOn) -> Outcome:
@@ -71,6 +76,8 @@ class LocalTrainer:
 
         Raises LostDeviceError then.
         """
+        from tasks.training import judge
+
         losses: list[float] = []
 
         def after_epoch(progress: "Progress", _epochs: int, _seconds: float) -> None:
@@ -79,10 +86,12 @@ class LocalTrainer:
                 raise _EndedError
 
         try:
-            network, _ = train.fit(
-                self._asked(settings), self._encoder, self._contract, *self._examples, after_epoch=after_epoch
-            )
-            return train.on_device(self._judged, "the device", network=network, losses=losses)
+            asked = self._asked(settings)
+            known = self._encoder, self._contract, *self._examples
+            decides = judge.of_epochs(asked.training, *self._truth, shown=False)
+            network, history = train.fit(asked, *known, judge=decides, after_epoch=after_epoch)
+            learned = {"network": network, "history": history, "losses": losses}
+            return train.on_device(self._judged, "the device", **learned)
         except _EndedError:
             return _outcome("pruned", losses)
         except LostDeviceError:
@@ -94,13 +103,13 @@ class LocalTrainer:
         except Exception as error:  # whatever a library makes of the settings: the other trials go on
             return _outcome("failed", losses, reason=f"{type(error).__name__}: {error}")
 
-    def _judged(self, network: "keras.Model", losses: list[float]) -> Outcome:
+    def _judged(self, network: "keras.Model", history: "History", losses: list[float]) -> Outcome:
         if self._judge is None:
-            return _outcome("complete", losses)
-        value = self._judge.value(network, self._examples[1])
+            return _outcome("complete", losses, best_epoch=history.best_epoch)
+        ((name, value),) = self._judge.figures(_outputs(network, self._examples[1])).items()
         if not math.isfinite(value):
-            return _outcome("failed", losses, reason=f"tuning.metric: {self._judge.name} has no value")
-        return _outcome("complete", losses, metric=value)
+            return _outcome("failed", losses, reason=f"tuning.metric: {name} has no value")
+        return _outcome("complete", losses, metric=value, best_epoch=history.best_epoch)
 
     def kill(self) -> None:
         """Do nothing: what is under way here ends by what is raised here."""
@@ -112,14 +121,26 @@ class LocalTrainer:
         )
 
 
-def _outcome(state: Any, losses: list[float], *, metric: float | None = None, reason: str = "") -> Outcome:
-    best = min(losses, default=None)
+def _outputs(network: "keras.Model", examples: "Examples") -> "Floats":
+    """Return what a network says of encoded rows, shape (n, units)."""
+    pieces = []
+    for start in range(0, len(examples), _ROWS):
+        inputs = {name: values[start : start + _ROWS] for name, values in examples.inputs.items()}
+        pieces.append(np.asarray(network(inputs, training=False)))
+    return np.concatenate(pieces)
+
+
+def _outcome(
+    state: Any, losses: list[float], *, metric: float | None = None, best_epoch: int = 0, reason: str = ""
+) -> Outcome:
+    if not best_epoch and losses:
+        best_epoch = losses.index(min(losses)) + 1
     reason = " ".join(reason.split())[:_MOST_SIGNS]
     return Outcome(
         state=state,
-        validation_loss=best,
+        validation_loss=losses[best_epoch - 1] if best_epoch else None,
         metric=metric,
-        best_epoch=losses.index(best) + 1 if best is not None else 0,
+        best_epoch=best_epoch,
         epochs=len(losses),
         reason=reason,
     )

@@ -64,15 +64,49 @@ def test_a_metric_that_does_not_fit_is_refused(metric, message):
         Spec.model_validate(SPEC | {"tuning": {"metric": metric}})
 
 
-def test_a_metric_without_a_direction_decides_nothing():
-    regression = SPEC | {"problem": "regression", "tuning": {"metric": "quantile_coverage"}}
-    with pytest.raises(ValidationError, match=r"tuning.metric: quantile_coverage is neither better lower nor higher"):
+WATCHED = {"training.metrics": lambda metric: [metric], "training.early_stopping.metric": lambda metric: metric}
+
+
+@pytest.mark.parametrize("key", WATCHED)
+def test_a_metric_of_epochs_that_does_not_fit_is_refused(key):
+    *above, last = key.removeprefix("training.").split(".")
+    training = {last: WATCHED[key]("r2")}
+    training = {above[0]: training} if above else training
+    with pytest.raises(ValidationError, match=rf"{key}: r2 does not fit problem binary; there fit accuracy, "):
+        Spec.model_validate(SPEC | {"training": training})
+
+
+def test_what_is_watched_in_trials_is_the_same_for_all():
+    with pytest.raises(ValidationError, match=r"training.early_stopping.metric is not varied, because it changes"):
+        spec({"training.early_stopping.metric": ["roc_auc", "f1"]})
+    with pytest.raises(ValidationError, match=r"training.metrics is not varied, because it"):
+        spec({"training.metrics": [["roc_auc"], ["f1"]]})
+
+
+def test_metrics_of_epochs_change_no_run_key_where_there_are_none():
+    plain = Spec.model_validate(SPEC).training.model_dump(mode="json")
+    assert "metrics" not in plain
+    assert "metric" not in plain["early_stopping"]
+
+
+@pytest.mark.parametrize(
+    ("key", "part"),
+    [
+        ("tuning.metric", {"tuning": {"metric": "quantile_coverage"}}),
+        ("training.early_stopping.metric", {"training": {"early_stopping": {"metric": "quantile_coverage"}}}),
+    ],
+)
+def test_a_metric_without_a_direction_decides_nothing(key, part):
+    regression = SPEC | {"problem": "regression"} | part
+    with pytest.raises(ValidationError, match=rf"{key}: quantile_coverage is neither better lower nor higher"):
         Spec.model_validate(regression)
 
 
 def test_own_metric_is_own_code():
     tuned = Spec.model_validate(SPEC | {"tuning": {"metric": {"name": "own:gain", "cost": 2}}})
     assert tuned.own_code == ("own:gain",)
+    watched = {"metrics": ["own:loss", "accuracy"], "early_stopping": {"metric": "own:gain"}}
+    assert Spec.model_validate(SPEC | {"training": watched}).own_code == ("own:loss", "own:gain")
 
 
 def test_tuning_without_an_end_is_refused():

@@ -196,11 +196,16 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_what_keras_has_to_train_learns_as_the_engine_would(patients, own, caplog, builder, why):
     """Order, weights and first weights are the same, and the network's own step does what Keras's does."""
     caplog.set_level("INFO", "evermodel")
-    expected, result = train.run(asked(patients, "tensor")), train.run(asked(patients, builder))
+    watched = {"metrics": ["r2"], "early_stopping": {"metric": "mean_absolute_error"}}
+    expected, result = (train.run(asked(patients, each, **watched)) for each in ("tensor", builder))
     (line,) = said(caplog)
     assert line.startswith(f"train: trains by Keras's fit: {why}")
     np.testing.assert_allclose(history(result)["loss"], history(expected)["loss"], rtol=1e-4)
     np.testing.assert_allclose(history(result)["validation_loss"], history(expected)["validation_loss"], rtol=1e-4)
+    figures = history(result)["metrics"]
+    for name, values in history(expected)["metrics"].items():
+        np.testing.assert_allclose(figures[name], values, rtol=1e-4)
+    assert result.best_epoch == 1 + int(np.argmin(figures["mean_absolute_error"]))
     assert bundle_of(result).network.count_params() == result.parameters
 
 

@@ -25,8 +25,7 @@ from tasks import encode, evaluation, ingest, metrics, train, tune
 from tasks.bundle import Bundle
 from tasks.examples import write_example
 from tasks.training import devices
-from tasks.tuning import record
-from tasks.tuning.judge import Judge
+from tasks.tuning import record, trainer
 from tasks.tuning.trainer import LocalTrainer
 
 SPACE = {
@@ -285,7 +284,7 @@ def test_device_that_fails_when_a_trial_is_judged_ends_the_study_as_well(prepare
     def lost(*_given):
         raise tf.errors.InternalError(None, None, "CUDA_ERROR_ECC_UNCORRECTABLE")
 
-    monkeypatch.setattr(Judge, "value", lost)
+    monkeypatch.setattr(trainer, "_outputs", lost)
     with pytest.raises(ResourceError, match=r"^the device failed in training \(CUDA_ERROR_ECC_UNCORRECTABLE\)"):
         tune.run(prepared.asked(tmp_path, metric="roc_auc", trials=2))
     assert not list((tmp_path / "ws" / "tune").glob("[!.]*"))

@@ -82,6 +82,23 @@ def test_loss_goes_through_more_rows_than_fit_one_piece(engine, examples):
     assert still.loss(given) == pytest.approx(((outputs(still, given) - numbers * 2) ** 2).mean(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("missing", "held"), [(0, True), (1, False)])
+def test_validation_rows_are_moved_once_where_the_budget_holds_them_beside_those_of_training(
+    engine, examples, missing, held
+):
+    """Three numbers, a target and a weight take 20 bytes a row, and the last piece is filled up."""
+    numbers = RNG.normal(size=(8193, 3))
+    given, validation = examples(numbers, numbers[:, :1], RNG.random(8193)), examples(numbers, numbers[:, 1:2])
+    still = engine(given, optimizer=STILL, budget_bytes=20 * (8193 + 2 * 8192) - missing)
+    assert not still._feed.streams
+    before = still.loss(validation)
+    still.hold(validation)
+    assert still.loss(validation) == before
+    validation.target[:] = 0  # what is on the device does not hear of it
+    assert (still.loss(validation) == before) is held
+    assert still.loss(given) != before
+
+
 CONSTRAINTS = {
     "max_norm": ({"max_value": 0.5}, lambda kernel: np.linalg.norm(kernel, axis=0) <= 0.5 + 1e-5),
     "unit_norm": ({}, lambda kernel: np.isclose(np.linalg.norm(kernel, axis=0), 1, atol=1e-4)),
