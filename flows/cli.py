@@ -46,6 +46,9 @@ images.command(context_settings={"allow_extra_args": True, "ignore_unknown_optio
 app.add_typer(images, name="images")
 
 
+_STOPPED = "stopped; run the same command again to go on where it was"
+
+
 def main() -> None:
     """Run the command; end with the documented exit code, and one message instead of a traceback."""
     signal.signal(signal.SIGTERM, _stop)
@@ -57,10 +60,24 @@ def main() -> None:
         if isinstance(error, LostServerError):
             os._exit(error.exit_code)  # or Prefect tries for a minute to send what it has not sent yet
         sys.exit(error.exit_code)
+    except Exception as error:
+        if not _came_of_stopping(error):
+            raise
+        print(f"error: {_STOPPED}", file=sys.stderr, flush=True)
+        sys.exit(StoppedError.exit_code)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise StoppedError("stopped; run the same command again to go on where it was")
+    raise StoppedError(_STOPPED)
+
+
+def _came_of_stopping(error: BaseException | None) -> bool:
+    """Say whether an error is that of telling a server, which does not answer, that the run was stopped."""
+    from prefect.exceptions import TerminationSignal
+
+    while error is not None and not isinstance(error, StoppedError | TerminationSignal):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 if __name__ == "__main__":

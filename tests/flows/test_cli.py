@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.exceptions import TerminationSignal
 
-from flows import display
+from flows import cli, display
 from schemas.run import ModelVersion, RunResult, RunRows
 
 Evermodel = Callable[..., subprocess.CompletedProcess[str]]
@@ -72,6 +74,24 @@ def test_a_failing_stage_gets_one_message_and_no_traceback(evermodel: Evermodel,
     assert re.search(r"error: .*breast-cancer.csv: column 'mean radius' and \d+ more is missing", done.stderr)
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob(".evermodel/ingest/*"))
+
+
+@pytest.mark.parametrize(("before", "code"), [(TerminationSignal(signal.SIGTERM), 143), (ValueError(), None)])
+def test_a_server_that_does_not_hear_of_a_stop_changes_no_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], before: BaseException, code: int | None
+) -> None:
+    def app() -> None:
+        try:
+            raise before
+        except BaseException:
+            raise httpx.ConnectError("the server answers 503") from None
+
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit if code else httpx.ConnectError) as ended:
+        cli.main()
+    assert getattr(ended.value, "code", None) == code
+    assert ("error: stopped; run the same command again" in capsys.readouterr().err) == bool(code)
 
 
 def test_what_people_and_data_name_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

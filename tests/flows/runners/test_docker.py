@@ -228,9 +228,10 @@ def test_a_stopped_flow_leaves_no_container_and_a_killed_one_none_for_long(
         process.send_signal(end)
         started = time.monotonic()
         process.wait()
+        said = process.stderr.read()
     assert time.monotonic() - started < 10
     if end == signal.SIGTERM:
-        assert process.returncode == 143
+        assert process.returncode == 143, said
         assert of_workspace(engine, tmp_path / "ws") == []
     else:
         assert len(of_workspace(engine, tmp_path / "ws")) == 1
