@@ -35,7 +35,7 @@ _HEADER = (
 def main() -> None:
     """Measure, and print a table in Markdown, or put it into docs/scaling.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=4_000_000, help="rows of the longer table, of two")
+    parser.add_argument("--rows", type=int, default=8_000_000, help="rows of the longer table, of two")
     parser.add_argument("--write", action="store_true", help="put the table into docs/scaling.md")
     arguments = parser.parse_args()
     long, short = arguments.rows, arguments.rows // 4
@@ -71,9 +71,9 @@ def _line(stage: str, took: dict[tuple[int, int], Run], alone: Run) -> tuple[str
     """Return a stage's costs, and what they come to for many rows of the narrower table on all cores."""
     effects = np.array([(1, rows, rows * numbers) for rows, numbers in took], float)
     start, row, number = np.linalg.lstsq(effects, [run.cpu_seconds for run in took.values()])[0]
-    longest = max(rows for rows, _ in took)
-    together = took[longest, NUMBERS]
-    clock = (together.seconds - start) / longest
+    short, long = sorted({rows for rows, _ in took})
+    together = took[long, NUMBERS]
+    clock = (together.seconds - took[short, NUMBERS].seconds) / (long - short)
     return (
         stage,
         f"{start:.1f}",
@@ -81,8 +81,8 @@ def _line(stage: str, took: dict[tuple[int, int], Run], alone: Run) -> tuple[str
         f"{number * 1e6:.3f}",
         f"{alone.seconds / together.seconds:.2f}",
         f"{together.peak_mb:,.0f}",
-        f"{took[longest, _WIDER].peak_mb:,.0f}",
-        *(f"{(start + clock * rows) / 60:.1f} min" for rows in (10**8, 10**9)),
+        f"{took[long, _WIDER].peak_mb:,.0f}",
+        *(f"{(together.seconds + clock * (rows - long)) / 60:.1f} min" for rows in (10**8, 10**9)),
     )
 
 
