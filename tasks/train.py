@@ -287,9 +287,8 @@ def fit(
 
     names, loss = devices.find(request.training.device), _loss(request, contract, encoder)
     kept = checkpoints.Checkpoints(None)  # whoever is stopped trains this anew
-    known = lambda: (train, validation)  # noqa: E731
     told: dict[str, Any] = {"names": names, "judge": judge, "kept": kept, "after_epoch": after_epoch}
-    fitted = functools.partial(_fitted, request, encoder, loss, known, **told)
+    fitted = functools.partial(_fitted, request, encoder, loss, lambda: (train, validation), **told)
     return _with_less_memory(fitted, request.training.batch_size, names[0])
 
 
